@@ -1,0 +1,1 @@
+"""One format a file: a prepared chain and a recipe in, a model file out."""

@@ -1,0 +1,208 @@
+"""Keras models to chains and back: the only place that knows both."""
+
+import itertools
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from edgecell_export.prepare.chain import (
+    Activation,
+    Affine,
+    Array,
+    Chain,
+    Conv2D,
+    Dense,
+    Flatten,
+    MaxPool2D,
+    Node,
+    Rescale,
+    Shift,
+    TrainingOnly,
+)
+from edgecell_runtime.errors import PreparationError
+
+KerasModel = Any
+"""``keras.Model``; Keras ships no types that mypy can follow."""
+
+KerasTensor = Any
+
+
+def read_chain(model: KerasModel) -> Chain:
+    """Describes a trained Keras model as a chain.
+
+    Args:
+        model: A built model with one input of shape (batch, height, width, channels), whose layers
+            feed one another in a line.
+
+    Raises:
+        PreparationError: The model branches, or has a layer that is not understood.
+    """
+    shape = tuple(model.inputs[0].shape[1:])
+    if len(model.inputs) != 1 or len(model.outputs) != 1 or len(shape) != 3:
+        raise PreparationError(
+            f"The model takes {len(model.inputs)} inputs (the first of shape {shape}) and gives "
+            f"{len(model.outputs)} outputs; expected one image in and one output."
+        )
+    nodes: list[Node] = []
+    for layer in _layers_in_line(model):
+        read = _READERS.get(type(layer).__name__)
+        if read is None:
+            raise PreparationError(
+                f"The layer {layer.name} is a {type(layer).__name__}; the layers that can be "
+                f"exported are {', '.join(sorted(_READERS))}."
+            )
+        nodes += read(layer)
+    return Chain(shape, tuple(nodes))
+
+
+def build_model(
+    chain: Chain, *, input_dtype: Literal["uint8", "float32"], batch: int | None
+) -> KerasModel:
+    """Builds a chain as a Keras model for inference, with float32 weights.
+
+    Args:
+        chain: What to build.
+        input_dtype: Of the input; uint8 pixels are cast inside the graph.
+        batch: A fixed batch size; None leaves it open.
+    """
+    keras = _keras()
+    image = keras.Input(batch_shape=(batch, *chain.input_shape), dtype=input_dtype, name="image")
+    tensor = keras.ops.cast(image, "float32") if input_dtype != "float32" else image
+    for index, node in enumerate(chain.nodes):
+        tensor = _build(keras, node, tensor, f"{type(node).__name__.lower()}_{index}")
+    return keras.Model(image, tensor, name="edgecell")
+
+
+def _keras() -> Any:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import keras
+
+    return keras
+
+
+def _layers_in_line(model: KerasModel) -> Sequence[Any]:
+    layers = [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
+    if isinstance(model, _keras().Sequential):
+        return layers
+    for layer, following in itertools.pairwise(layers):
+        feeding = getattr(following.input, "_keras_history", None)
+        if feeding is None or feeding.operation is not layer:
+            raise PreparationError(
+                f"The model branches between {layer.name} and {following.name}; only models whose "
+                "layers feed one another in a line can be exported."
+            )
+    return layers
+
+
+def _array(values: Any) -> Array:
+    array = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(array).all():
+        raise PreparationError(
+            "The model holds weights that are not numbers; its training diverged. Train it again "
+            "with a lower learning rate."
+        )
+    return array
+
+
+def _kernel_and_bias(layer: Any) -> tuple[Array, Array]:
+    kernel = _array(layer.kernel)
+    bias = _array(layer.bias) if layer.use_bias else np.zeros(kernel.shape[-1])
+    return kernel, bias
+
+
+def _activation(layer: Any) -> list[Node]:
+    name = layer.activation.__name__
+    if name == "linear":
+        return []
+    if name not in ("relu", "sigmoid", "softmax"):
+        raise PreparationError(
+            f"The layer {layer.name} has the activation {name}; relu, sigmoid and softmax can be "
+            "exported."
+        )
+    return [Activation(name)]
+
+
+def _read_conv(layer: Any) -> list[Node]:
+    if tuple(layer.dilation_rate) != (1, 1) or layer.groups != 1:
+        raise PreparationError(f"The layer {layer.name} is dilated or grouped; expected neither.")
+    kernel, bias = _kernel_and_bias(layer)
+    return [Conv2D(kernel, bias, tuple(layer.strides), layer.padding), *_activation(layer)]
+
+
+def _read_batchnorm(layer: Any) -> list[Node]:
+    mean, variance = _array(layer.moving_mean), _array(layer.moving_variance)
+    scale = 1.0 / np.sqrt(variance + layer.epsilon)
+    if layer.scale:
+        scale = scale * _array(layer.gamma)
+    shift = (_array(layer.beta) if layer.center else 0.0) - mean * scale
+    return [Affine(scale, shift)]
+
+
+def _read_relu(layer: Any) -> list[Node]:
+    if layer.max_value is not None or layer.negative_slope or layer.threshold:
+        raise PreparationError(
+            f"The layer {layer.name} is a ReLU with options; expected a plain one."
+        )
+    return [Activation("relu")]
+
+
+def _read_flatten(layer: Any) -> list[Node]:
+    if layer.data_format != "channels_last":
+        raise PreparationError(f"The layer {layer.name} flattens channels first; expected last.")
+    return [Flatten()]
+
+
+def _read_training_only(layer: Any) -> list[Node]:
+    return [TrainingOnly(layer.name)]
+
+
+_READERS: dict[str, Callable[[Any], list[Node]]] = {
+    "Rescaling": lambda layer: [Rescale(float(layer.scale), float(layer.offset))],
+    "Conv2D": _read_conv,
+    "Dense": lambda layer: [Dense(*_kernel_and_bias(layer)), *_activation(layer)],
+    "BatchNormalization": _read_batchnorm,
+    "ReLU": _read_relu,
+    "Activation": _activation,
+    "MaxPooling2D": lambda layer: [
+        MaxPool2D(tuple(layer.pool_size), tuple(layer.strides), layer.padding)
+    ],
+    "Flatten": _read_flatten,
+    "Dropout": _read_training_only,
+    "SpatialDropout2D": _read_training_only,
+    "GaussianNoise": _read_training_only,
+}
+
+
+def _build(keras: Any, node: Node, tensor: KerasTensor, name: str) -> KerasTensor:
+    """Adds one node to a Keras graph."""
+    layers, ops = keras.layers, keras.ops
+    match node:
+        case Conv2D(kernel=kernel, bias=bias):
+            conv = layers.Conv2D(
+                kernel.shape[3], kernel.shape[:2], node.strides, node.padding, name=name
+            )
+            tensor = conv(tensor)
+            conv.set_weights([kernel, bias])
+        case Dense(kernel=kernel, bias=bias):
+            dense = layers.Dense(kernel.shape[1], name=name)
+            tensor = dense(tensor)
+            dense.set_weights([kernel, bias])
+        case MaxPool2D():
+            tensor = layers.MaxPooling2D(node.size, node.strides, node.padding, name=name)(tensor)
+        case Activation():
+            tensor = layers.Activation(node.kind, name=name)(tensor)
+        case Rescale():
+            tensor = ops.add(ops.multiply(tensor, node.scale), node.offset)
+        case Affine():
+            scale, shift = node.scale.astype(np.float32), node.shift.astype(np.float32)
+            tensor = ops.add(ops.multiply(tensor, scale), shift)
+        case Shift():
+            tensor = ops.add(tensor, node.shift.astype(np.float32))
+        case Flatten():
+            # With a known length no format needs arithmetic on shapes.
+            tensor = ops.reshape(tensor, (-1, int(np.prod(tensor.shape[1:]))))
+        case TrainingOnly():
+            pass
+    return tensor

@@ -1,0 +1,97 @@
+"""An artifact on disk: its bytes, checked, and the manifest that they carry."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgecell_runtime.containers import CONTAINERS, SUFFIXES, identify, savedmodel
+from edgecell_runtime.containers.base import DIGEST_LENGTH
+from edgecell_runtime.errors import ArtifactError, EdgecellError, FormatError, ManifestError
+from edgecell_runtime.manifest import Format, Manifest
+
+MAX_ARTIFACT_BYTES = (1 << 31) - 1
+"""Flatbuffers and protocol buffers end there."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One exported model: one format, one recipe.
+
+    Attributes:
+        path: Where it was read from.
+        manifest: What it says of itself.
+        digest: SHA-256 over its bytes, hexadecimal; it identifies the artifact.
+        size_bytes: Of the file, or of all files in the folder.
+        data: The file's bytes, the same that were hashed; empty for a SavedModel.
+    """
+
+    path: Path
+    manifest: Manifest
+    digest: str
+    size_bytes: int
+    data: bytes
+
+    @property
+    def format(self) -> Format:
+        """The format, as found in the bytes."""
+        return self.manifest.format
+
+
+def read_artifact(path: Path) -> Artifact:
+    """Reads an artifact and checks its seal before anything else looks at it.
+
+    Raises:
+        FormatError: It is of no known format, or of another one than its name says.
+        IntegrityError: Its bytes are not the ones that were sealed.
+        ManifestError: It carries no manifest, or one that cannot be understood.
+        ArtifactError: It cannot be read at all.
+    """
+    try:
+        artifact = _read_folder(path) if path.is_dir() else _read_file(path)
+        if artifact.format != _promised_format(path, artifact.format):
+            raise FormatError(
+                f"it is {artifact.format}, and its name says {path.suffix.lstrip('.')}. "
+                "Give it the name it was exported under."
+            )
+    except FileNotFoundError as error:
+        raise ArtifactError(
+            f"There is no artifact {path}; check the path, or write one with `edgecell export`."
+        ) from error
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {error}.") from error
+    except EdgecellError as error:
+        raise type(error)(f"{path} is refused. {error}") from error
+    return artifact
+
+
+def _promised_format(path: Path, otherwise: Format) -> Format:
+    return SUFFIXES.get(path.suffix.lower(), otherwise)
+
+
+def _read_file(path: Path) -> Artifact:
+    size = path.stat().st_size
+    if size > MAX_ARTIFACT_BYTES:
+        raise FormatError(f"It has {size:,} bytes; at most {MAX_ARTIFACT_BYTES:,} are read.")
+    data = path.read_bytes()
+    if not data:
+        raise FormatError("It is empty (0 bytes).")
+    found = identify(data)
+    if found is None:
+        raise FormatError(
+            "It is neither TFLite nor ONNX, or it is cut short. Copy or export it again."
+        )
+    manifest = CONTAINERS[found].read(data)
+    if manifest.format != found:
+        raise ManifestError(
+            f"Its manifest is of a {manifest.format} artifact, the file is {found}."
+        )
+    return Artifact(path, manifest, data[-DIGEST_LENGTH:].decode(), len(data), data)
+
+
+def _read_folder(path: Path) -> Artifact:
+    if not savedmodel.recognises(path):
+        raise FormatError("It is a folder without a saved_model.pb; expected one artifact.")
+    manifest, digest = savedmodel.read(path)
+    if manifest.format != "savedmodel":
+        raise ManifestError(f"Its manifest is of a {manifest.format} artifact.")
+    size = sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
+    return Artifact(path, manifest, digest, size, b"")

@@ -1,0 +1,160 @@
+"""Finding the class folders among the paths of a set of images, however it was packed."""
+
+import fnmatch
+import posixpath
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from edgecell_runtime.errors import DataError
+from edgecell_runtime.images import SUFFIXES
+from edgecell_runtime.patients import MAPPING_PATTERN
+
+_SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
+_MAC_FOLDER = "__MACOSX"
+
+_Parts = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ClassFolders:
+    """How a set of images is laid out.
+
+    Attributes:
+        images: The file behind each image; the key begins with the class folder, the value is the
+            path as it was given.
+        mappings: Paths of NLM's patient mapping files that belong to the set.
+        notes: Sentences about what was ignored.
+    """
+
+    images: dict[str, str]
+    mappings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def find_class_folders(names: Iterable[str], where: str) -> ClassFolders:
+    """Finds the classes: the first folders that are not common to all images.
+
+    1. Hidden files and what operating systems leave behind are passed over.
+    2. Folders that hold the whole set and no image of their own are stripped.
+    3. A folder beside the class folders that holds the same class folders and images once more
+       (the usual download of NLM's cells has one) is ignored.
+
+    Args:
+        names: Paths of files with forward slashes.
+        where: The folder or zip, for messages.
+
+    Returns:
+        The images by their names below the stripped folders.
+
+    Raises:
+        DataError: There are no images, some lie outside class folders, or a second set of class
+            folders holds other images than the first.
+    """
+    images, mappings, others = _sorted_out(names)
+    if not images:
+        raise DataError(
+            f"{where} holds no images; expected one folder for each class with images in it, such "
+            "as Parasitized/ and Uninfected/. Check the path."
+        )
+    depth = _common_depth(images)
+    root = images[0][:depth]
+    _refuse_loose_images(images, depth, where)
+    copies = _second_copies([image[depth:] for image in images], where)
+    notes = [_copy_note(folder, count) for folder, count in sorted(copies.items())]
+    used = [mapping for mapping in mappings if mapping[:-1] == root[: len(mapping) - 1]]
+    ignored = others + [mapping for mapping in mappings if mapping not in used]
+    if ignored:
+        notes.append(_other_note([_joined(parts) for parts in ignored]))
+    return ClassFolders(
+        images={
+            _joined(image[depth:]): _joined(image) for image in images if image[depth] not in copies
+        },
+        mappings=tuple(_joined(mapping) for mapping in used),
+        notes=tuple(notes),
+    )
+
+
+def _sorted_out(names: Iterable[str]) -> tuple[list[_Parts], list[_Parts], list[_Parts]]:
+    """Sorts paths into images, patient mappings and other files; drops hidden ones."""
+    images: list[_Parts] = []
+    mappings: list[_Parts] = []
+    others: list[_Parts] = []
+    for name in names:
+        parts = tuple(name.split("/"))
+        file_name = parts[-1].lower()
+        if name.startswith(".") or "/." in name or _MAC_FOLDER in parts:
+            continue
+        if file_name in _SYSTEM_FILES:
+            continue
+        if posixpath.splitext(file_name)[1] in SUFFIXES:
+            images.append(parts)
+        elif fnmatch.fnmatchcase(parts[-1], MAPPING_PATTERN):
+            mappings.append(parts)
+        else:
+            others.append(parts)
+    return images, mappings, others
+
+
+def _common_depth(images: Sequence[_Parts]) -> int:
+    """Counts the leading folders that hold every image, and none directly."""
+    depth = 0
+    while len({image[depth] for image in images}) == 1 and all(
+        len(image) > depth + 2 for image in images
+    ):
+        depth += 1
+    return depth
+
+
+def _refuse_loose_images(images: Sequence[_Parts], depth: int, where: str) -> None:
+    loose = [_joined(image) for image in images if len(image) == depth + 1]
+    if loose:
+        raise DataError(
+            f"{where} holds {_counted(len(loose), 'image')} outside any class folder, such as "
+            f"{min(loose)}; expected each image in a folder named after its class, such as "
+            "Parasitized/ and Uninfected/. Move or remove them, or name the folder above."
+        )
+
+
+def _second_copies(images: Sequence[_Parts], where: str) -> dict[str, int]:
+    """Finds folders that repeat the set they lie in; gives the images of each."""
+    by_folder: dict[str, list[_Parts]] = {}
+    for image in images:
+        by_folder.setdefault(image[0], []).append(image[1:])
+    repeated: dict[str, set[_Parts]] = {}
+    for folder, inner in by_folder.items():
+        depth = _common_depth(inner)
+        classes = {image[depth] for image in inner}
+        if len(classes) >= 2 and classes <= by_folder.keys() - {folder}:
+            repeated[folder] = {image[depth:] for image in inner}
+    first = {image for image in images if image[0] not in repeated}
+    for folder, inner_images in sorted(repeated.items()):
+        missing = inner_images - first
+        if missing:
+            raise DataError(
+                f"{where} holds the same class folders twice, the second time in {folder}/, where "
+                f"{_counted(len(missing), 'image')}, such as {_joined(min(missing))}, are not "
+                "among the first; expected one set, or an exact copy. Move one of the two away."
+            )
+    return {folder: len(inner_images) for folder, inner_images in repeated.items()}
+
+
+def _copy_note(folder: str, count: int) -> str:
+    return (
+        f"Ignored {_counted(count, 'image')} in {folder}/, which repeats the class folders that it "
+        "lies beside."
+    )
+
+
+def _other_note(names: list[str]) -> str:
+    verb = "is" if len(names) == 1 else "are"
+    kind = "an image" if len(names) == 1 else "images"
+    counted = _counted(len(names), "file")
+    return f"Ignored {counted} that {verb} not {kind} by suffix, such as {min(names)}."
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def _joined(parts: _Parts) -> str:
+    return "/".join(parts)

@@ -1,0 +1,48 @@
+"""The inference libraries, one a file, in the order in which they are tried for a format."""
+
+from edgecell_runtime.engines import litert, onnxruntime
+from edgecell_runtime.engines.base import Engine, Session
+from edgecell_runtime.errors import EngineError
+from edgecell_runtime.manifest import Format
+
+__all__ = ["ENGINES", "Engine", "Session", "engine_for", "register"]
+
+ENGINES: dict[str, Engine] = {}
+
+
+def register(engine: Engine) -> None:
+    """Adds an engine under its name.
+
+    Raises:
+        ValueError: The name is taken.
+    """
+    if engine.name in ENGINES:
+        raise ValueError(f"an engine named {engine.name!r} is registered already.")
+    ENGINES[engine.name] = engine
+
+
+register(litert.ENGINE)
+register(onnxruntime.ENGINE)
+
+
+def engine_for(artifact_format: Format, name: str | None = None) -> Engine:
+    """The engine that runs a format: the named one, or the first.
+
+    Raises:
+        EngineError: There is none of that name, or none for that format.
+    """
+    if name is not None and name not in ENGINES:
+        raise EngineError(f"There is no engine {name!r}; there are {', '.join(ENGINES)}.")
+    fitting = [engine for engine in ENGINES.values() if artifact_format in engine.formats]
+    if name is not None:
+        fitting = [engine for engine in fitting if engine.name == name]
+    if not fitting:
+        by = f"The engine {name}" if name is not None else "No engine of the runtime"
+        hint = (
+            " A SavedModel needs TensorFlow: use `edgecell evaluate` or `edgecell bench` with "
+            "edgecell[export] installed, or export the run to TFLite or ONNX."
+            if artifact_format == "savedmodel"
+            else ""
+        )
+        raise EngineError(f"{by} does not run {artifact_format}.{hint}")
+    return fitting[0]

@@ -1,0 +1,74 @@
+"""The seam between edgecell and an inference library: ``open`` a model, ``run`` it."""
+
+import abc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecell_runtime.manifest import Format
+from edgecell_runtime.signature import Signature
+
+LAYOUTS = {2: "NC", 4: "NHWC", 5: "NDHWC"}
+"""Layout by rank, for engines whose files do not write it down."""
+
+
+class Session(abc.ABC):
+    """A loaded model. Not thread-safe: one caller at a time.
+
+    Attributes:
+        signature: Inputs and outputs as the engine states them.
+    """
+
+    signature: Signature
+
+    @abc.abstractmethod
+    def run(self, inputs: Sequence[NDArray[np.generic]]) -> tuple[NDArray[np.generic], ...]:
+        """Runs the graph once.
+
+        Args:
+            inputs: One array an input, of its dtype and shape.
+
+        Returns:
+            One array an output, owned by the caller.
+
+        Raises:
+            EngineError: The engine failed.
+        """
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Frees the model; a second call does nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An adapter to an inference library.
+
+    Attributes:
+        name: As shown and chosen.
+        formats: What it runs.
+        extra: The extra of edgecell that installs it.
+        module: The library's module, imported by ``open`` only.
+        open: Loads a model file's bytes with a number of threads.
+    """
+
+    name: str
+    formats: tuple[Format, ...]
+    extra: str
+    module: str
+    open: Callable[[bytes, int], Session]

@@ -1,0 +1,70 @@
+"""Writing files so that nobody ever sees half of one."""
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from edgecell_runtime.errors import StorageError
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turns the operating system's errors about ``path`` into sentences.
+
+    Raises:
+        StorageError: No space, no permission, or another ``OSError``.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StorageError(
+            f"{path} could not be written: {reason}. Nothing was left there; check the free space "
+            "and the permissions, then run the command again."
+        ) from error
+
+
+@contextlib.contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Gives a temporary path in ``target``'s folder, and puts it in ``target``'s place at the end.
+
+    The body may write a file or make a folder there. When the body raises, Ctrl-C included, the
+    temporary path is removed and ``target`` stays as it was.
+
+    Raises:
+        StorageError: Writing or replacing failed.
+    """
+    with storage_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        holder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        temporary = holder / target.name
+        with storage_errors(target):
+            yield temporary
+            if target.is_dir() and not target.is_symlink():
+                # A folder cannot be replaced in one step: the old one steps aside first.
+                target.rename(holder / "replaced")
+            temporary.replace(target)
+    finally:
+        shutil.rmtree(holder, ignore_errors=True)
+
+
+def write_bytes(target: Path, data: bytes) -> None:
+    """Writes a whole file, or leaves what was there.
+
+    Raises:
+        StorageError: It could not be written.
+    """
+    with replacing(target) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Writes a whole text file, UTF-8, or leaves what was there.
+
+    Raises:
+        StorageError: It could not be written.
+    """
+    write_bytes(target, text.encode())

@@ -1,0 +1,164 @@
+"""Reading one image: from a path, bytes, a Pillow image or an array, to an 8-bit Pillow image.
+
+The rules, in order:
+
+1. A file is PNG, JPEG, BMP, TIFF, WebP, GIF or PNM, at most 256 MiB, 8 to 16,384 pixels a side and
+   at most 2**26 pixels in all. The header is checked before any pixel is decoded.
+2. Of several frames the first is taken.
+3. EXIF orientation is applied.
+4. 16-bit grey keeps its high byte. (Pillow does the same with 16-bit colour PNGs.)
+5. Transparency is laid over the background colour of the ``PreprocessSpec``.
+6. Palette, 1-bit, grey, CMYK, YCbCr and HSV are converted by Pillow. Float and 32-bit images, and
+   CIE Lab, have no agreed range and are refused.
+"""
+
+import io
+import os
+import warnings
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from edgecell_runtime.errors import ImageError
+
+ImageSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
+"""Whatever ``Classifier.predict`` takes as one image."""
+
+FORMATS: Final = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
+SUFFIXES: Final = frozenset(
+    {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".pbm"}
+)
+MAX_FILE_BYTES: Final = 256 << 20
+MIN_SIDE: Final = 8
+MAX_SIDE: Final = 16_384
+MAX_PIXELS: Final = 1 << 26
+
+_DIRECT = frozenset({"RGB", "L"})
+_BY_PILLOW = frozenset({"1", "P", "CMYK", "YCbCr", "HSV", "RGBX"})
+_TRANSPARENT = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
+_SIXTEEN_BIT = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
+
+
+def open_image(source: ImageSource, background: tuple[int, int, int] = (0, 0, 0)) -> Image.Image:
+    """Reads one image by the rules above.
+
+    Args:
+        source: A path, the bytes of an image file, a Pillow image, or a uint8 array of shape
+            (height, width, 3) in RGB order or (height, width) in grey.
+        background: RGB colour laid behind transparent pixels.
+
+    Returns:
+        A Pillow image of mode RGB, or L where the image is grey.
+
+    Raises:
+        ImageError: The image cannot be read, or a rule refuses it.
+    """
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    if isinstance(source, Image.Image):
+        return _to_eight_bit(source, background, "image")
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _decode(bytes(source), background, "image")
+    path = Path(source)
+    return _decode(read_image_file(path), background, str(path))
+
+
+def read_image_file(path: Path) -> bytes:
+    """Reads the bytes of an image file, with its size checked first.
+
+    Raises:
+        ImageError: There is no such file, or it is empty, too large or unreadable.
+    """
+    try:
+        if path.is_dir():
+            raise ImageError(f"{path} is a folder; expected an image file.")
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_FILE_BYTES:
+                raise ImageError(
+                    f"{path} has {size:,} bytes; image files are read up to {MAX_FILE_BYTES:,}."
+                )
+            return file.read(MAX_FILE_BYTES)
+    except FileNotFoundError as error:
+        raise ImageError(f"There is no file {path}; check the path.") from error
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{path} cannot be read: {error}.") from error
+
+
+def _decode(data: bytes, background: tuple[int, int, int], name: str) -> Image.Image:
+    if not data:
+        raise ImageError(f"{name} is empty (0 bytes); expected an image.")
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of what the rules above refuse, or of metadata that is not used.
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                _check_size(image, name)
+                image.load()
+                return _to_eight_bit(image, background, name)
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{name} is refused: {error}") from error
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"{name} is not an image that can be read; expected one of {', '.join(FORMATS)}."
+        ) from error
+    except Exception as error:  # Pillow's decoders raise of every kind
+        raise ImageError(f"{name} is damaged or cut short: {error}.") from error
+
+
+def _from_array(array: NDArray[np.uint8]) -> Image.Image:
+    if array.dtype != np.uint8:
+        raise ImageError(
+            f"The array is of dtype {array.dtype}; expected uint8 with values 0-255. "
+            "Scale and convert it first."
+        )
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.ndim != 2 and (array.ndim != 3 or array.shape[2] != 3):
+        raise ImageError(
+            f"The array has the shape {array.shape}; expected (height, width, 3) in RGB order, "
+            "or (height, width) in grey."
+        )
+    image = Image.fromarray(np.ascontiguousarray(array))
+    _check_size(image, "image")
+    return image
+
+
+def _check_size(image: Image.Image, name: str) -> None:
+    width, height = image.size
+    if min(width, height) < MIN_SIDE:
+        raise ImageError(
+            f"{name} has {width} x {height} pixels; at least {MIN_SIDE} a side are needed."
+        )
+    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise ImageError(
+            f"{name} has {width} x {height} pixels; at most {MAX_SIDE:,} a side and "
+            f"{MAX_PIXELS:,} in all are decoded. Crop it to one cell."
+        )
+
+
+def _to_eight_bit(image: Image.Image, background: tuple[int, int, int], name: str) -> Image.Image:
+    _check_size(image, name)
+    try:
+        image = ImageOps.exif_transpose(image)
+    except Exception as error:  # so does damaged EXIF
+        raise ImageError(f"{name} has EXIF data that cannot be read: {error}.") from error
+    if image.mode in _DIRECT and "transparency" not in image.info:
+        return image
+    if image.mode in _SIXTEEN_BIT:
+        return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
+    if image.mode in _TRANSPARENT or "transparency" in image.info:
+        cell = image.convert("RGBA")
+        backdrop = Image.new("RGBA", cell.size, (*background, 255))
+        return Image.alpha_composite(backdrop, cell).convert("RGB")
+    if image.mode in _BY_PILLOW:
+        return image.convert("L" if image.mode == "1" else "RGB")
+    raise ImageError(
+        f"{name} is of the mode {image.mode}, whose values have no agreed range; "
+        "save it with 8 or 16 bits a channel."
+    )

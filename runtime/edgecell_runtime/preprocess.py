@@ -1,0 +1,63 @@
+"""The one preprocessing: training, calibration, parity, evaluation and prediction all call it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from edgecell_runtime.images import ImageSource, open_image
+
+
+@dataclass(frozen=True)
+class PreprocessSpec:
+    """What happens to pixels before the graph. Normalisation is inside the graph.
+
+    Attributes:
+        height: Rows that the graph takes, in pixels.
+        width: Columns, in pixels.
+        color_mode: ``RGB`` (three channels in that order) or ``L`` (one, ITU-R 601 luma).
+        interpolation: Of the resize. ``bilinear`` is Pillow's, which widens its kernel when it
+            makes an image smaller (anti-aliasing); the aspect ratio is not kept.
+        background: RGB colour laid behind transparent pixels; cells stand on black.
+    """
+
+    height: int
+    width: int
+    color_mode: Literal["RGB", "L"] = "RGB"
+    interpolation: Literal["bilinear"] = "bilinear"
+    background: tuple[int, int, int] = (0, 0, 0)
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.height <= 4096 and 1 <= self.width <= 4096):
+            raise ValueError(f"the size {self.height} x {self.width} is not between 1 and 4096.")
+
+    @property
+    def channels(self) -> int:
+        """Channels of the graph's input."""
+        return len(self.color_mode)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)."""
+        return (self.height, self.width, self.channels)
+
+    def apply(self, source: ImageSource) -> NDArray[np.uint8]:
+        """Turns one image into the pixels that the graph takes.
+
+        Args:
+            source: See ``edgecell_runtime.images.open_image``.
+
+        Returns:
+            uint8 (height, width, channels), RGB or grey, 0-255.
+
+        Raises:
+            ImageError: The image cannot be read, or is refused.
+        """
+        image = open_image(source, self.background)
+        if image.mode != self.color_mode:
+            image = image.convert(self.color_mode)
+        if image.size != (self.width, self.height):
+            image = image.resize((self.width, self.height), Image.Resampling.BILINEAR)
+        return np.asarray(image, dtype=np.uint8).reshape(self.shape)

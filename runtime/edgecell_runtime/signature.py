@@ -1,0 +1,93 @@
+"""What goes into a graph and what comes out: names, shapes, dtypes, quantisation."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+DType = Literal["uint8", "int8", "int16", "float16", "float32"]
+
+
+@dataclass(frozen=True)
+class QuantizationParams:
+    """Affine quantisation of a tensor: ``real = (q - zero_point) * scale``."""
+
+    scale: float
+    zero_point: int
+
+    def __post_init__(self) -> None:
+        if not self.scale > 0:
+            raise ValueError(f"a scale is above zero, this one is {self.scale}.")
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output.
+
+    Attributes:
+        name: The name that the engine knows it by.
+        dtype: Element type.
+        shape: Sizes; None where any size is accepted (the batch).
+        layout: One letter a dimension: N batch, H height, W width, C channels or classes.
+        quantization: Scale and zero point where the tensor is quantised, else None.
+    """
+
+    name: str
+    dtype: DType
+    shape: tuple[int | None, ...]
+    layout: str
+    quantization: QuantizationParams | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.layout) != len(self.shape):
+            raise ValueError(f"layout {self.layout!r} does not fit the shape {self.shape}.")
+
+
+@dataclass(frozen=True)
+class Signature:
+    """All inputs and outputs of a graph, in the engine's order."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+def quantize(
+    real: NDArray[np.float32] | NDArray[np.float64], params: QuantizationParams, dtype: DType
+) -> NDArray[np.generic]:
+    """Real values to integers: divide, round half to even, then clip to the dtype's range.
+
+    Clipping comes last, so that a value out of range becomes the nearest end and never wraps.
+    """
+    limits = np.iinfo(dtype)
+    steps = np.rint(np.asarray(real, dtype=np.float64) / params.scale) + params.zero_point
+    clipped: NDArray[np.generic] = np.clip(steps, limits.min, limits.max).astype(dtype)
+    return clipped
+
+
+def dequantize(values: NDArray[np.generic], params: QuantizationParams) -> NDArray[np.float64]:
+    """Integers to real values, ``(q - zero_point) * scale``, float64."""
+    return (values.astype(np.float64) - params.zero_point) * params.scale
+
+
+def encode_pixels(pixels: NDArray[np.uint8], spec: TensorSpec) -> NDArray[np.generic]:
+    """Puts pixels into the form that an input tensor takes.
+
+    A float input takes pixels as they are, 0 to 255; its graph holds the normalisation. A quantised
+    input stands for ``pixels / 255``, so that the usual scale of 1/255 with zero point 0 takes the
+    pixels unchanged.
+
+    Args:
+        pixels: uint8, shape ``spec.shape`` with the batch filled in, 0-255.
+        spec: The input.
+
+    Returns:
+        An array of the same shape and of dtype ``spec.dtype``; for a plain uint8 input, and for one
+        with scale 1/255 and zero point 0, ``pixels`` itself.
+    """
+    params = spec.quantization
+    if params is None:
+        return pixels.astype(spec.dtype, copy=False)
+    if spec.dtype == "uint8" and params.zero_point == 0 and abs(params.scale * 255 - 1) < 1e-6:
+        return pixels
+    return quantize(pixels.astype(np.float64) / 255, params, spec.dtype)

@@ -1,0 +1,1 @@
+"""Trains small image classifiers and measures them: splits, presets, fitting, statistics."""
