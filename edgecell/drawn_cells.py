@@ -80,7 +80,7 @@ class Stain:
         return cls(
             lamp=tuple((lamp * rng.uniform(0.88, 1.04)).tolist()),
             absorbance=tuple(np.maximum(absorbance, 0.02).tolist()),
-            parasite=tuple((rng.uniform(0.8, 1.1) * rng.normal(1, 0.06, 3)).tolist()),
+            parasite=tuple((rng.uniform(0.88, 1.08) * rng.normal(1, 0.06, 3)).tolist()),
             pallor=rng.uniform(0.05, 0.45),
             radius=rng.uniform(50, 66),
             blur=rng.uniform(0.015, 0.04),
@@ -103,25 +103,25 @@ class _Mark:
 
     absorbance: Triple
     radius: Range
-    strength: Range = (0.7, 1.1)
+    strength: Range = (0.8, 1.05)
     hollow: Range = (0.0, 0.0)
     blur: float = 0.0
 
 
-# A parasite takes green and leaves red and blue, which nothing else does: purple.
-_COMPACT: Final = _Mark((0.30, 1.15, 0.14), radius=(0.085, 0.145))
+# A parasite takes green and leaves red and blue, as nothing else of its size does: purple.
+_COMPACT: Final = _Mark((0.30, 1.15, 0.14), radius=(0.09, 0.135))
 _RING: Final = _Mark((0.18, 0.60, 0.07), radius=(0.14, 0.22), hollow=(0.6, 0.75))
-_RING_DOT: Final = _Mark((0.30, 1.15, 0.14), radius=(0.06, 0.10))
+_RING_DOT: Final = _Mark((0.30, 1.15, 0.14), radius=(0.06, 0.09))
 _HARMLESS: Final = (
     # Grains of dirt and of stain: dark and compact like a parasite, but brown or rust.
-    _Mark((0.75, 0.90, 1.05), radius=(0.03, 0.09), strength=(0.2, 0.7)),
-    _Mark((0.35, 0.75, 1.10), radius=(0.03, 0.09), strength=(0.2, 0.6)),
+    _Mark((0.75, 0.85, 1.05), radius=(0.04, 0.12), strength=(0.4, 1.0)),
+    _Mark((0.40, 0.75, 1.20), radius=(0.04, 0.12), strength=(0.4, 1.0)),
     # What a drying drop leaves: a parasite's ring without its colour.
-    _Mark((0.34, 0.44, 0.46), radius=(0.08, 0.22), strength=(0.2, 0.7), hollow=(0.55, 0.8)),
+    _Mark((0.34, 0.44, 0.46), radius=(0.08, 0.22), strength=(0.2, 0.6), hollow=(0.55, 0.8)),
     # A platelet above the cell: pale blue, out of focus.
-    _Mark((0.42, 0.32, 0.06), radius=(0.10, 0.20), strength=(0.2, 0.6), blur=0.25),
+    _Mark((0.42, 0.32, 0.06), radius=(0.10, 0.20), strength=(0.2, 0.5), blur=0.25),
     # A pool of eosin that was not washed off: wide, faint and pink.
-    _Mark((0.16, 0.80, 0.13), radius=(0.25, 0.60), strength=(0.1, 0.35), blur=0.4),
+    _Mark((0.12, 0.80, 0.25), radius=(0.30, 0.60), strength=(0.1, 0.35), blur=0.4),
     # Where the cell is thin or its stain was washed off.
     _Mark((-0.16, -0.22, -0.20), radius=(0.05, 0.20), strength=(0.2, 0.7)),
 )
@@ -175,7 +175,7 @@ class _Drawing:
     def _place(self, rng: np.random.Generator, radius: float) -> tuple[float, float]:
         index = rng.integers(len(_ANGLES))
         # The root spreads the places evenly over the area.
-        distance = max(self.reach[index] - radius, 0.2) * 0.9 * math.sqrt(rng.random())
+        distance = max(self.reach[index] - radius, 0.2) * 0.85 * math.sqrt(rng.random())
         return distance * math.cos(_ANGLES[index]), distance * math.sin(_ANGLES[index])
 
 
@@ -259,8 +259,8 @@ def _draw_body(
     absorbance = np.multiply.outer(thickness, stain.absorbance)
     # The dyes take unevenly, or a cell's mean colour would give its parasite away.
     for dye in (stain.absorbance, _EOSIN, _AZURE):
-        patches = rng.normal(rng.normal(0, 0.06), rng.uniform(0, 0.12), (3, 3))
-        patches = np.maximum(patches, -0.04)  # much less dye would look green
+        patches = rng.normal(rng.normal(0, 0.06), rng.uniform(0, 0.18), (3, 3))
+        patches = np.maximum(patches, -0.09)  # much less dye would look green
         patch_image = Image.fromarray(patches.astype(np.float32))
         uneven = patch_image.resize((len(x), len(y)), _BICUBIC)
         absorbance += np.multiply.outer(np.asarray(uneven), dye)

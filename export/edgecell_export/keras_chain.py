@@ -1,7 +1,6 @@
 """Keras models to chains and back: the only place that knows both."""
 
 import itertools
-import os
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -21,6 +20,7 @@ from edgecell_export.prepare.chain import (
     Shift,
     TrainingOnly,
 )
+from edgecell_export.tensorflow import import_keras
 from edgecell_runtime.errors import PreparationError
 
 KerasModel = Any
@@ -67,7 +67,7 @@ def build_model(
         input_dtype: Of the input; uint8 pixels are cast inside the graph.
         batch: A fixed batch size; None leaves it open.
     """
-    keras = _keras()
+    keras = import_keras()
     image = keras.Input(batch_shape=(batch, *chain.input_shape), dtype=input_dtype, name="image")
     tensor = keras.ops.cast(image, "float32") if input_dtype != "float32" else image
     for index, node in enumerate(chain.nodes):
@@ -75,16 +75,9 @@ def build_model(
     return keras.Model(image, tensor, name="edgecell")
 
 
-def _keras() -> Any:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import keras
-
-    return keras
-
-
 def _layers_in_line(model: KerasModel) -> Sequence[Any]:
     layers = [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
-    if isinstance(model, _keras().Sequential):
+    if isinstance(model, import_keras().Sequential):
         return layers
     for layer, following in itertools.pairwise(layers):
         feeding = getattr(following.input, "_keras_history", None)

@@ -1,0 +1,128 @@
+"""The model card: the manifest in words, for people; it is never parsed."""
+
+from collections.abc import Iterator
+
+from edgecell_export.operators import Operators
+from edgecell_export.recipes import RECIPES
+from edgecell_runtime.manifest import Evaluation, Figure, Manifest
+
+RESEARCH_USE = (
+    "Research software and no medical device. It must not be used to diagnose, nor to decide about "
+    "anyone's treatment."
+)
+
+
+def model_card(name: str, manifest: Manifest, operators: Operators, size_bytes: int) -> str:
+    """Writes the card as Markdown; the same export gives the same text.
+
+    Args:
+        name: The artifact's file name.
+        manifest: What the artifact says of itself.
+        operators: What it computes.
+        size_bytes: Its size.
+    """
+    parts = [
+        f"# {name}",
+        RESEARCH_USE,
+        _table("What it is", list(_identity(manifest, operators, size_bytes))),
+        _table("Same answers as its source? (parity)", list(_parity(manifest))),
+        _table("Right answers? (source model, held-out images)", list(_evaluation(manifest))),
+        _table("Operators", [(f"{o.count} x {o.name}", o.dtypes) for o in operators.operators]),
+        _table("Where it came from", list(_origin(manifest))),
+        _use(name, manifest),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _identity(
+    manifest: Manifest, operators: Operators, size_bytes: int
+) -> Iterator[tuple[str, str]]:
+    spec = manifest.preprocessing
+    yield "labels", ", ".join(manifest.labels)
+    if manifest.positive_label is not None:
+        yield (
+            "positive",
+            f"{manifest.positive_label} at a probability of {manifest.threshold:g} or more "
+            f"({manifest.threshold_rule})",
+        )
+    yield "recipe", f"{manifest.recipe}: {RECIPES[manifest.recipe].summary}"
+    yield "size", f"{size_bytes:,} bytes, {operators.parameters:,} parameters"
+    yield (
+        "image",
+        (f"{spec.height} x {spec.width} pixels, {spec.color_mode}, {spec.interpolation} resize"),
+    )
+    yield "head", f"{manifest.head.kind}, temperature {manifest.temperature:g}"
+
+
+def _parity(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    parity = manifest.parity
+    if parity is None:
+        return
+    yield "held-out image files", f"{parity.sample}"
+    yield "largest difference of a probability", f"{parity.largest_difference:.2g}"
+    yield "mean difference", f"{parity.mean_difference:.2g}"
+    yield "labels changed", f"{parity.changed_labels:.2%}"
+    yield "accuracy", f"{parity.accuracy_change * 100:+.2f} points"
+    if parity.probability_step is not None:
+        yield "one step of the output near the threshold", f"{parity.probability_step:.3f}"
+    if parity.loosened:
+        yield "limits", "**loosened by hand**"
+
+
+def _evaluation(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    evaluation = manifest.evaluation
+    if evaluation is None:
+        return
+    yield "images", f"{evaluation.n:,}"
+    yield "patients", f"{evaluation.patients:,}" if evaluation.patients else "unknown"
+    yield from ((name, figure_text(figure)) for name, figure in figures(evaluation))
+
+
+def figures(evaluation: Evaluation) -> list[tuple[str, Figure]]:
+    """The figures that an evaluation has, by name, in the order in which they are shown."""
+    named = [
+        ("accuracy", evaluation.accuracy),
+        ("sensitivity", evaluation.sensitivity),
+        ("specificity", evaluation.specificity),
+        ("AUC", evaluation.auc),
+    ]
+    return [(name, figure) for name, figure in named if figure is not None]
+
+
+def figure_text(figure: Figure) -> str:
+    """A figure with its 95 % interval, such as ``0.952 (0.941 to 0.962)``."""
+    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
+
+
+def _origin(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    source = manifest.source
+    if source.drawn:
+        yield "data", "**drawn cells, not photographs of real ones**"
+    yield from ((key, str(value)) for key, value in source.configuration.items())
+    yield "seed", str(source.seed)
+    yield "trained", source.time
+    yield "weights (SHA-256)", source.weights_sha256
+    yield "data (SHA-256)", source.data_sha256
+    if manifest.calibration is not None:
+        calibration = manifest.calibration
+        yield "calibration images", f"{calibration.count}, from training patients only"
+    yield "libraries", ", ".join(f"{name} {version}" for name, version in source.versions.items())
+
+
+def _use(name: str, manifest: Manifest) -> str:
+    if manifest.format == "savedmodel":
+        return f"## Use\n\n    edgecell predict --model {name} cell.png"
+    return (
+        "## Use\n\n"
+        "    from edgecell_runtime import Classifier\n\n"
+        f'    with Classifier.open("{name}") as classifier:\n'
+        '        prediction = classifier.predict("cell.png")\n'
+        "        print(prediction.label, prediction.probability)"
+    )
+
+
+def _table(title: str, rows: list[tuple[str, str]]) -> str:
+    if not rows:
+        return ""
+    lines = "\n".join(f"| {key} | {value} |" for key, value in rows)
+    return f"## {title}\n\n| | |\n| --- | --- |\n{lines}"

@@ -1,0 +1,74 @@
+"""What a format has to offer to be exported to."""
+
+import abc
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecell_export.operators import Operators
+from edgecell_export.prepare import Chain
+from edgecell_export.recipes import Recipe
+from edgecell_runtime.manifest import Format, Manifest
+from edgecell_runtime.signature import Signature
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What a converter is given.
+
+    Attributes:
+        chain: Prepared: pixels 0-255 to logits.
+        recipe: How to store numbers.
+        calibration: uint8 (n, height, width, channels), 0-255, for a calibrated recipe, else None.
+    """
+
+    chain: Chain
+    recipe: Recipe
+    calibration: NDArray[np.uint8] | None
+
+
+class Converter(abc.ABC):
+    """Writes one format.
+
+    Attributes:
+        format: Its name.
+        suffix: Of its files.
+        recipes: Names of the recipes that it has.
+        lacking: For each other recipe the reason why not.
+    """
+
+    format: ClassVar[Format]
+    suffix: ClassVar[str]
+    recipes: ClassVar[tuple[str, ...]]
+    lacking: ClassVar[dict[str, str]]
+
+    @abc.abstractmethod
+    def convert(self, conversion: Conversion, path: Path) -> None:
+        """Writes the model, without a manifest yet.
+
+        Raises:
+            ConversionError: The converter failed.
+        """
+
+    @abc.abstractmethod
+    def signature(self, path: Path) -> Signature:
+        """Inputs and outputs of a written model, quantisation included."""
+
+    @abc.abstractmethod
+    def operators(self, path: Path) -> Operators:
+        """What a written model computes."""
+
+    @abc.abstractmethod
+    def check(self, path: Path, recipe: Recipe) -> None:
+        """Opens a written model and holds it against what its recipe promises.
+
+        Raises:
+            RecipeError: It is something else.
+        """
+
+    @abc.abstractmethod
+    def seal(self, model: Path, manifest: Manifest, artifact: Path) -> None:
+        """Writes the artifact: a copy of the model that carries the manifest."""

@@ -1,0 +1,72 @@
+"""Finding the run's images again: by name, and by the hash that they had."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecell_export.source import Evidence, KnownImage
+from edgecell_runtime.errors import DataError, ExportError
+from edgecell_runtime.labelled import LabelledImages
+from edgecell_runtime.manifest import Calibration
+from edgecell_runtime.preprocess import PreprocessSpec
+
+CALIBRATION_COUNT = 512
+"""Fewer images clip the range of rare activations; more changed nothing on the cells."""
+
+MINIMUM_CALIBRATION = 100
+
+
+def read_known(images: LabelledImages, known: KnownImage) -> bytes:
+    """Reads an image's file and makes sure that it is the one that the run knew.
+
+    Raises:
+        DataError: It is gone, or it was changed.
+        ImageError: It cannot be read.
+    """
+    found = images.get(known.name)
+    if found is None:
+        raise DataError(
+            f"{images.location} has no image {known.name}, which the run was made with; say where "
+            "the images are now with --data PATH."
+        )
+    data = images.read(found)
+    if hashlib.sha256(data).hexdigest() != known.sha256:
+        raise DataError(
+            f"{known.name} in {images.location} was changed since the run was made; say where the "
+            "original images are with --data PATH, or train again."
+        )
+    return data
+
+
+def calibration_images(
+    evidence: Evidence, preprocessing: PreprocessSpec, labels: Sequence[str]
+) -> tuple[NDArray[np.uint8], Calibration]:
+    """Picks calibration images from the training patients, the same for the same seed.
+
+    Returns:
+        uint8 (n, height, width, channels), 0-255, and what the manifest says of them.
+
+    Raises:
+        ExportError: There are too few, or a class has none.
+        DataError: An image is gone or was changed.
+        ImageError: An image cannot be read.
+    """
+    training = sorted(evidence.training, key=lambda image: image.name)
+    if len(training) < MINIMUM_CALIBRATION:
+        raise ExportError(
+            f"The run has {len(training)} training images; static_int8 needs at least "
+            f"{MINIMUM_CALIBRATION} to set its ranges. Train on more images."
+        )
+    order = np.random.default_rng(evidence.seed).permutation(len(training))
+    chosen = [training[i] for i in order[:CALIBRATION_COUNT]]
+    missing = sorted(set(labels) - {image.label for image in chosen})
+    if missing:
+        raise ExportError(
+            f"None of the {len(chosen)} calibration images is {missing[0]}; ranges set without a "
+            "class are wrong for it. Train on more images of it."
+        )
+    pixels = [preprocessing.apply(read_known(evidence.images, image)) for image in chosen]
+    digest = hashlib.sha256("".join(image.sha256 for image in chosen).encode()).hexdigest()
+    return np.stack(pixels), Calibration(len(chosen), evidence.seed, digest)

@@ -1,0 +1,124 @@
+"""What export is given: a trained Keras model, what its manifest needs, and labelled images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecell_export.keras_chain import KerasModel
+from edgecell_runtime.errors import PreparationError
+from edgecell_runtime.heads import Head
+from edgecell_runtime.labelled import LabelledImages
+from edgecell_runtime.manifest import Evaluation, Source
+from edgecell_runtime.preprocess import PreprocessSpec
+
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class SourceModel:
+    """A trained model and what its manifest says of it.
+
+    Attributes:
+        name: Of the files that are written.
+        model: The Keras model.
+        labels: In the order of its classes.
+        preprocessing: What it was trained with.
+        head: How its outputs become probabilities.
+        source: Where it came from.
+        positive_label: What a positive decision means, if anything.
+        temperature: Divides the logits before the head.
+        threshold: Decision threshold on the positive label's probability.
+        threshold_rule: How that was chosen.
+        evaluation: Its figures on held-out images, if there are any.
+    """
+
+    name: str
+    model: KerasModel
+    labels: tuple[str, ...]
+    preprocessing: PreprocessSpec
+    head: Head
+    source: Source
+    positive_label: str | None = None
+    temperature: float = 1.0
+    threshold: float = 0.5
+    threshold_rule: str = "fixed"
+    evaluation: Evaluation | None = None
+
+
+@dataclass(frozen=True)
+class KnownImage:
+    """An original image file that the run knew.
+
+    Attributes:
+        name: In its set.
+        sha256: Of the file.
+        label: Its class.
+    """
+
+    name: str
+    sha256: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The source model's stored answer for one held-out image.
+
+    Attributes:
+        image: The image.
+        probabilities: By label.
+    """
+
+    image: KnownImage
+    probabilities: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The images that an export rests on.
+
+    Attributes:
+        images: Where the files are.
+        training: Images of training patients; calibration data comes from these.
+        held_out: Images of test patients with the source model's answers; parity uses these.
+        seed: Of both selections.
+    """
+
+    images: LabelledImages
+    training: Sequence[KnownImage]
+    held_out: Sequence[Answer]
+    seed: int
+
+
+def source_probabilities(
+    model: KerasModel, pixels: NDArray[np.uint8], head: Head, labels: tuple[str, ...]
+) -> NDArray[np.float64]:
+    """The source model's own answers, before any conversion.
+
+    Args:
+        model: A Keras model that ends in the activation of its head.
+        pixels: uint8 (n, height, width, channels), preprocessed, 0-255.
+        head: Of the model.
+        labels: In the order of the model's classes.
+
+    Returns:
+        float64 (n, labels), rows summing to 1.
+
+    Raises:
+        PreparationError: The model answers with values that are not numbers.
+    """
+    outputs = np.asarray(model.predict(pixels, batch_size=_BATCH, verbose=0), np.float64)
+    if not np.isfinite(outputs).all():
+        raise PreparationError(
+            "The model answers with values that are not numbers; its training diverged. Train it "
+            "again with a lower learning rate."
+        )
+    if head.kind == "softmax":
+        return outputs
+    if head.kind == "sigmoid":
+        columns = [outputs[:, 0] if label == head.label else 1 - outputs[:, 0] for label in labels]
+        return np.stack(columns, axis=1)
+    total: NDArray[np.float64] = outputs.sum(axis=1, keepdims=True)
+    return outputs / np.maximum(total, np.finfo(np.float32).tiny)
