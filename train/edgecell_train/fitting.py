@@ -1,0 +1,205 @@
+"""The training loop: Keras's ``fit``, with progress, and averages that do not lag."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecell_export.tensorflow import import_keras
+from edgecell_runtime.errors import TrainingError
+from edgecell_train.presets import Preset
+from edgecell_train.presets.base import KerasModel
+
+_LAGGING_STEPS: Final = 1000
+_REESTIMATION_IMAGES: Final = 2048
+_REESTIMATION_BATCH: Final = 128
+
+
+@dataclass(frozen=True)
+class LabelledPixels:
+    """Images of one part of the split.
+
+    Attributes:
+        pixels: uint8 (n, height, width, channels), 0-255.
+        truth: int (n,), index of each image's label.
+    """
+
+    pixels: NDArray[np.uint8]
+    truth: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One line of the history; losses in nats, accuracies as fractions."""
+
+    epoch: int
+    loss: float
+    accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How long and how to train.
+
+    Attributes:
+        epochs: Passes over the training images.
+        batch_size: Images a step.
+        seed: Of the weights, the order of the images and the dropout.
+    """
+
+    epochs: int
+    batch_size: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained model.
+
+    Attributes:
+        model: The Keras model.
+        history: One record an epoch.
+        reestimated: Whether BatchNormalization's averages were estimated anew after the last epoch.
+    """
+
+    model: KerasModel
+    history: tuple[EpochRecord, ...]
+    reestimated: bool
+
+
+Progress = Callable[[int, int, str], None]
+"""Called with the steps done, all steps, and a few words on how training goes."""
+
+
+def fit(
+    preset: Preset,
+    options: FitOptions,
+    training: LabelledPixels,
+    validation: LabelledPixels,
+    progress: Progress,
+) -> Fitted:
+    """Trains a preset.
+
+    BatchNormalization's running averages (momentum 0.99) lag behind the weights in the first
+    thousand steps, and a validation with them is noise. There they are estimated anew over training
+    images at the end of every epoch ("precise BN", Wu and Johnson 2021, "Rethinking Batch in
+    BatchNorm"). After a longer training they are, once, if that lowers the validation loss.
+
+    Raises:
+        TrainingError: The loss became something that is not a number.
+    """
+    keras = import_keras()
+    keras.utils.set_random_seed(options.seed)
+    labels = int(max(training.truth.max(), validation.truth.max())) + 1
+    model = preset.build(labels)
+    targets = np.eye(labels, dtype=np.float32)
+    epochs = _Epochs(model, training, validation, targets[validation.truth])
+    steps = -(-len(training.truth) // options.batch_size)
+    model.fit(
+        training.pixels,
+        targets[training.truth],
+        batch_size=options.batch_size,
+        epochs=options.epochs,
+        verbose=0,
+        callbacks=[_callback(keras, epochs, (steps, options.epochs), progress)],
+    )
+    return Fitted(model, tuple(epochs.records), epochs.finish())
+
+
+class _Epochs:
+    """What happens at the end of every epoch: averages, validation, record."""
+
+    def __init__(
+        self,
+        model: KerasModel,
+        training: LabelledPixels,
+        validation: LabelledPixels,
+        targets: NDArray[np.float32],
+    ) -> None:
+        self.records: list[EpochRecord] = []
+        self._model = model
+        self._training = training
+        self._validation = validation
+        self._targets = targets
+        self._reestimated = False
+
+    def end(self, loss: float, accuracy: float, steps_done: int) -> EpochRecord:
+        """Validates; while the averages lag, with new ones.
+
+        Raises:
+            TrainingError: The loss is not a number.
+        """
+        if not np.isfinite(loss):
+            raise TrainingError(
+                f"The training loss became {loss} in epoch {len(self.records) + 1}; the training "
+                "diverged. Try another seed, or a larger batch."
+            )
+        if steps_done < _LAGGING_STEPS:
+            self._reestimated = _reestimate(self._model, self._training.pixels)
+        record = EpochRecord(len(self.records) + 1, loss, accuracy, *self._validate())
+        self.records.append(record)
+        return record
+
+    def finish(self) -> bool:
+        """Whether the averages were estimated anew, in the last epoch or now."""
+        if self._reestimated:
+            return True
+        kept = self._model.get_weights()
+        if not _reestimate(self._model, self._training.pixels):
+            return False
+        if self._validate()[0] < self.records[-1].validation_loss:
+            return True
+        self._model.set_weights(kept)
+        return False
+
+    def _validate(self) -> tuple[float, float]:
+        result = self._model.evaluate(
+            self._validation.pixels, self._targets, batch_size=256, verbose=0, return_dict=True
+        )
+        return float(result["loss"]), float(result["accuracy"])
+
+
+def _callback(keras: Any, epochs: _Epochs, size: tuple[int, int], progress: Progress) -> Any:
+    steps, epoch_count = size
+
+    class Report(keras.callbacks.Callback):  # type: ignore[misc]
+        """Passes Keras's steps on."""
+
+        def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
+            done = len(epochs.records)
+            words = f"epoch {done + 1}/{epoch_count}, accuracy {logs['accuracy']:.3f}"
+            if done:
+                words += f", validation {epochs.records[-1].validation_accuracy:.3f}"
+            progress(done * steps + batch + 1, epoch_count * steps, words)
+
+        def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+            epochs.end(logs["loss"], logs["accuracy"], (epoch + 1) * steps)
+
+    return Report()
+
+
+def _reestimate(model: KerasModel, pixels: NDArray[np.uint8]) -> bool:
+    """Estimates BatchNormalization's averages anew; False where the model has none."""
+    keras = import_keras()
+    layers = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
+    dropouts = [x for x in model.layers if isinstance(x, keras.layers.Dropout)]
+    momenta, rates = [x.momentum for x in layers], [x.rate for x in dropouts]
+    chosen = np.random.default_rng(0).permutation(len(pixels))[:_REESTIMATION_IMAGES]
+    try:
+        for layer in dropouts:
+            layer.rate = 0.0  # the averages are for inference, which drops nothing
+        for index, start in enumerate(range(0, len(chosen), _REESTIMATION_BATCH)):
+            for layer in layers:
+                layer.momentum = index / (index + 1)  # the mean of all batches so far
+            batch = pixels[chosen[start : start + _REESTIMATION_BATCH]].astype(np.float32)
+            model(batch, training=True)
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+        for layer, rate in zip(dropouts, rates, strict=True):
+            layer.rate = rate
+    return bool(layers)

@@ -1,0 +1,300 @@
+"""A run: the folder that one training leaves, and reading it again."""
+
+import csv
+import hashlib
+import io
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from edgecell_export.source import Answer, Evidence, KnownImage, SourceModel
+from edgecell_export.tensorflow import import_keras
+from edgecell_runtime import codec
+from edgecell_runtime.codec import Scalar
+from edgecell_runtime.errors import DataError, EdgecellError, ManifestError, RunError
+from edgecell_runtime.files import storage_errors
+from edgecell_runtime.heads import Head
+from edgecell_runtime.labelled import LabelledImages, open_labelled
+from edgecell_runtime.manifest import Evaluation, Source
+from edgecell_runtime.preprocess import PreprocessSpec
+from edgecell_train.split import PARTS
+
+RECORD: Final = "run.json"
+SPLIT: Final = "split.csv"
+ANSWERS: Final = "answers.csv"
+HISTORY: Final = "history.csv"
+DRAWN_CELLS: Final = "drawn-cells.zip"
+LATEST: Final = "latest"
+DEFAULT_RUNS: Final = Path("runs")
+
+_SPLIT_COLUMNS: Final = ("name", "label", "patient", "part", "sha256")
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """The labelled images of a run.
+
+    Attributes:
+        location: Folder or zip; relative to the run where it lies inside.
+        sha256: Over the readable images' names and bytes.
+        images: Readable images.
+        patients: Patients that they come from; 0 where none is known.
+        without_patient: Images whose patient is unknown.
+        unreadable: Names of images that could not be read.
+        notes: Sentences on what was ignored.
+        drawn: Whether the program drew them.
+    """
+
+    location: str
+    sha256: str
+    images: int
+    patients: int
+    without_patient: int
+    unreadable: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    drawn: bool = False
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run says of itself, in ``run.json``.
+
+    Attributes:
+        preset: Name of the preset.
+        configuration: Options of the training.
+        seed: Of split, weights and order.
+        labels: In the order of the model's classes.
+        positive_label: What a positive decision means, if anything.
+        preprocessing: Of the images.
+        head: Of the model.
+        data: The images.
+        weights_sha256: Of the trained weights.
+        versions: Of the libraries.
+        time: When training ended, ISO 8601, UTC.
+        evaluation: On the test patients.
+        reestimated: Whether BatchNormalization's averages were estimated anew.
+        schema_version: 1.
+    """
+
+    preset: str
+    configuration: Mapping[str, Scalar]
+    seed: int
+    labels: tuple[str, ...]
+    positive_label: str | None
+    preprocessing: PreprocessSpec
+    head: Head
+    data: DataRecord
+    weights_sha256: str
+    versions: Mapping[str, str]
+    time: str
+    evaluation: Evaluation
+    reestimated: bool = False
+    temperature: float = 1.0
+    threshold: float = 0.5
+    threshold_rule: str = "fixed"
+    schema_version: Literal[1] = 1
+
+
+@dataclass(frozen=True)
+class SplitRow:
+    """One image of the split."""
+
+    image: KnownImage
+    patient: str | None
+    part: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run on disk.
+
+    Attributes:
+        folder: Where it is.
+        record: What it says of itself.
+    """
+
+    folder: Path
+    record: RunRecord
+
+    @property
+    def exports(self) -> Path:
+        """Where its artifacts go."""
+        return self.folder / "exports"
+
+    @property
+    def model_file(self) -> Path:
+        """The trained model."""
+        return self.folder / f"{self.record.preset}.keras"
+
+    def split(self) -> list[SplitRow]:
+        """Every image with its part of the split.
+
+        Raises:
+            RunError: The file is missing or damaged.
+        """
+        rows = []
+        for row in _read_csv(self.folder / SPLIT, _SPLIT_COLUMNS):
+            if row["part"] not in PARTS or row["label"] not in self.record.labels:
+                raise RunError(f"{self.folder / SPLIT} is damaged: it has the row {row}.")
+            image = KnownImage(row["name"], row["sha256"], row["label"])
+            rows.append(SplitRow(image, row["patient"] or None, row["part"]))
+        return rows
+
+    def answers(self) -> list[Answer]:
+        """The model's stored answers on the test images.
+
+        Raises:
+            RunError: The file is missing or damaged.
+        """
+        labels = self.record.labels
+        columns = ("name", "sha256", "label", *(f"p({label})" for label in labels))
+        answers = []
+        for row in _read_csv(self.folder / ANSWERS, columns):
+            try:
+                probabilities = tuple(float(row[f"p({label})"]) for label in labels)
+            except ValueError as error:
+                raise RunError(f"{self.folder / ANSWERS} is damaged: {error}.") from error
+            image = KnownImage(row["name"], row["sha256"], row["label"])
+            answers.append(Answer(image, probabilities))
+        return answers
+
+    def open_images(self, elsewhere: Path | None = None) -> LabelledImages:
+        """Opens the images where the run found them, or where they are now.
+
+        Raises:
+            DataError: They are not there.
+        """
+        location = elsewhere or self.folder / self.record.data.location
+        try:
+            return open_labelled(location)
+        except DataError as error:
+            raise DataError(
+                f"The run's images cannot be opened: {error} Say where they are now with "
+                "--data PATH."
+            ) from error
+
+    def evidence(self, images: LabelledImages) -> Evidence:
+        """What an export of the run rests on."""
+        training = [row.image for row in self.split() if row.part == "training"]
+        return Evidence(images, training, self.answers(), self.record.seed)
+
+    def source_model(self) -> SourceModel:
+        """Loads the trained model and what its manifest needs; imports Keras.
+
+        Raises:
+            RunError: The model is missing, damaged, or not the one that the run trained.
+        """
+        keras, record = import_keras(), self.record
+        try:
+            model = keras.saving.load_model(self.model_file, compile=False, safe_mode=True)
+        except Exception as error:  # Keras raises of every kind
+            raise RunError(
+                f"{self.model_file} cannot be loaded: {error}. Train again with `edgecell train`."
+            ) from error
+        if weights_sha256(model) != record.weights_sha256:
+            raise RunError(
+                f"{self.model_file} is not the model that this run trained: its weights have "
+                "another hash. Train again with `edgecell train`."
+            )
+        return SourceModel(
+            name=record.preset,
+            model=model,
+            labels=record.labels,
+            preprocessing=record.preprocessing,
+            head=record.head,
+            source=Source(
+                weights_sha256=record.weights_sha256,
+                data_sha256=record.data.sha256,
+                configuration=record.configuration,
+                seed=record.seed,
+                versions=record.versions,
+                time=record.time,
+                drawn=record.data.drawn,
+            ),
+            positive_label=record.positive_label,
+            temperature=record.temperature,
+            threshold=record.threshold,
+            threshold_rule=record.threshold_rule,
+            evaluation=record.evaluation,
+        )
+
+
+def find_run(path: Path | None) -> Run:
+    """Reads a run: the given folder, or the latest in ``runs/``.
+
+    Raises:
+        RunError: There is none, or it is damaged.
+    """
+    folder = path or DEFAULT_RUNS / LATEST
+    if not folder.is_dir() and path is not None and (DEFAULT_RUNS / path).is_dir():
+        folder = DEFAULT_RUNS / path
+    file = folder.resolve() / RECORD
+    if not file.is_file():
+        where = f"{folder} is no run" if path else f"There is no run here ({folder} is missing)"
+        raise RunError(
+            f"{where}; expected a folder that `edgecell train` left. Run `edgecell train` first, "
+            "or name the run's folder."
+        )
+    try:
+        record = codec.loads(RunRecord, file.read_bytes(), RECORD)
+    except (ManifestError, OSError) as error:
+        raise RunError(f"{file} cannot be read: {error}") from error
+    return Run(folder.resolve(), record)
+
+
+def run_of_artifact(artifact: Path) -> Run | None:
+    """The run in whose ``exports/`` an artifact lies; None where it lies elsewhere."""
+    folder = artifact.resolve().parent.parent
+    try:
+        return find_run(folder) if (folder / RECORD).is_file() else None
+    except EdgecellError:
+        return None
+
+
+def point_latest(folder: Path) -> None:
+    """Lets ``latest`` beside a run point to it.
+
+    Raises:
+        StorageError: The link could not be made.
+    """
+    link = folder.parent / LATEST
+    temporary = folder.parent / f".{LATEST}.{os.getpid()}"
+    with storage_errors(link):
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(folder.name)
+        temporary.replace(link)
+
+
+def csv_text(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A table as CSV; floats with all the digits that they need to be read back the same."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def weights_sha256(model: Any) -> str:
+    """Hash of a Keras model's weights: order, shapes and values, whatever the layers are called."""
+    digest = hashlib.sha256()
+    for weight in model.weights:
+        values = weight.numpy()
+        digest.update(f"{weight.name} {values.shape} {values.dtype}\n".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
+def _read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+    except (OSError, csv.Error) as error:
+        raise RunError(f"{path} cannot be read: {error}.") from error
+    if reader.fieldnames is None or not set(columns) <= set(reader.fieldnames):
+        raise RunError(f"{path} is damaged: expected the columns {', '.join(columns)}.")
+    if any(None in row.values() for row in rows):
+        raise RunError(f"{path} is damaged: a row is cut short.")
+    return rows

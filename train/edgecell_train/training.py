@@ -1,0 +1,247 @@
+"""From labelled images to a finished run."""
+
+import datetime
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecell_export.source import source_probabilities
+from edgecell_export.tensorflow import import_keras
+from edgecell_runtime import codec
+from edgecell_runtime.errors import UsageError
+from edgecell_runtime.files import replacing
+from edgecell_runtime.labelled import LabelledImages
+from edgecell_train import plots
+from edgecell_train.decoding import Decoded, decode
+from edgecell_train.fitting import FitOptions, Fitted, LabelledPixels, fit
+from edgecell_train.presets import Preset
+from edgecell_train.runs import (
+    ANSWERS,
+    DRAWN_CELLS,
+    HISTORY,
+    RECORD,
+    SPLIT,
+    DataRecord,
+    Run,
+    RunRecord,
+    csv_text,
+    point_latest,
+    weights_sha256,
+)
+from edgecell_train.split import split
+from edgecell_train.statistics import evaluate
+
+POSITIVE_BY_DEFAULT: Final = "Parasitized"
+
+_LIBRARIES: Final = ("edgecell", "tensorflow", "keras", "numpy", "pillow", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What to train and how.
+
+    Attributes:
+        preset: The model and its recipe.
+        options: Epochs, batch size and seed.
+        positive: The positive label; None takes ``Parasitized`` where there is that label.
+        drawn: Whether the images are drawn cells, which then become part of the run.
+    """
+
+    preset: Preset
+    options: FitOptions
+    positive: str | None = None
+    drawn: bool = False
+
+
+class Watcher(Protocol):
+    """Follows a training."""
+
+    def stage(self, name: str) -> Callable[[int, int, str], None]:
+        """Begins a stage; what it returns is called with steps done, all steps, and words."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished training.
+
+    Attributes:
+        run: The run that it left.
+        decoded: The images, in memory.
+        parts: str (n,), the part of the split of each image.
+        probabilities: float64 (test images, labels), the model's answers.
+    """
+
+    run: Run
+    decoded: Decoded
+    parts: NDArray[np.str_]
+    probabilities: NDArray[np.float64]
+
+
+def train(images: LabelledImages, config: TrainConfig, runs: Path, watcher: Watcher) -> Outcome:
+    """Trains, tests once on the test patients, and leaves a run.
+
+    The run gets its name at the end; interrupted, nothing is left.
+
+    Args:
+        images: The labelled images.
+        config: What to train and how.
+        runs: Folder of runs; ``latest`` in it points to the new one.
+        watcher: Follows the progress.
+
+    Raises:
+        UsageError: The positive label is no label.
+        DataError: The images cannot be used.
+        TrainingError: Training diverged.
+        StorageError: The run could not be written; nothing was left.
+    """
+    labels = images.labels
+    positive = positive_label(labels, config.positive)
+    reading = watcher.stage("Reading images")
+    decoded = decode(
+        images, config.preset.preprocessing, lambda done, total: reading(done, total, "")
+    )
+    truth = np.array([labels.index(image.label) for image in decoded.images])
+    patients = [image.patient for image in decoded.images]
+    parts = split([image.label for image in decoded.images], patients, config.options.seed)
+    fitted = fit(
+        config.preset,
+        config.options,
+        _part(decoded, truth, parts, "training"),
+        _part(decoded, truth, parts, "validation"),
+        watcher.stage("Training"),
+    )
+    testing = watcher.stage("Testing")
+    test = parts == "test"
+    head = config.preset.head
+    probabilities = source_probabilities(fitted.model, decoded.pixels[test], head, labels)
+    evaluation = evaluate(
+        truth[test],
+        probabilities,
+        [patient for patient, is_test in zip(patients, test, strict=True) if is_test],
+        labels=labels,
+        positive_label=positive,
+        threshold=0.5,
+    )
+    record = RunRecord(
+        preset=config.preset.name,
+        configuration={
+            "preset": config.preset.name,
+            "epochs": config.options.epochs,
+            "batch_size": config.options.batch_size,
+        },
+        seed=config.options.seed,
+        labels=labels,
+        positive_label=positive,
+        preprocessing=config.preset.preprocessing,
+        head=head,
+        data=_data_record(images, decoded, config.drawn),
+        weights_sha256=weights_sha256(fitted.model),
+        versions={name: metadata.version(name) for name in _LIBRARIES},
+        time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        evaluation=evaluation,
+        reestimated=fitted.reestimated,
+    )
+    folder = _new_folder(runs, record)
+    with replacing(folder) as temporary:
+        _write(temporary, record, fitted, decoded, parts, probabilities)
+        if config.drawn:
+            images.close()
+            images.location.replace(temporary / DRAWN_CELLS)
+    point_latest(folder)
+    testing(1, 1, "")
+    return Outcome(Run(folder.resolve(), record), decoded, parts, probabilities)
+
+
+def positive_label(labels: tuple[str, ...], asked: str | None) -> str | None:
+    """The positive label: the one asked for, ``Parasitized`` where there is one, or none.
+
+    Raises:
+        UsageError: The one asked for is no label.
+    """
+    if asked is None:
+        return POSITIVE_BY_DEFAULT if POSITIVE_BY_DEFAULT in labels else None
+    if asked not in labels:
+        raise UsageError(f"--positive {asked} is none of the labels; they are {', '.join(labels)}.")
+    return asked
+
+
+def _part(
+    decoded: Decoded, truth: NDArray[np.int64], parts: NDArray[np.str_], part: str
+) -> LabelledPixels:
+    chosen = parts == part
+    return LabelledPixels(decoded.pixels[chosen], truth[chosen])
+
+
+def _data_record(images: LabelledImages, decoded: Decoded, drawn: bool) -> DataRecord:
+    patients = [image.patient for image in decoded.images]
+    return DataRecord(
+        location=DRAWN_CELLS if drawn else str(images.location.resolve()),
+        sha256=decoded.data_sha256,
+        images=len(patients),
+        patients=len(set(patients) - {None}),
+        without_patient=patients.count(None),
+        unreadable=tuple(name for name, _ in decoded.unreadable),
+        notes=images.notes,
+        drawn=drawn,
+    )
+
+
+def _new_folder(runs: Path, record: RunRecord) -> Path:
+    stamp = datetime.datetime.fromisoformat(record.time).strftime("%Y%m%d-%H%M%S")
+    folder = runs / f"{stamp}-{record.preset}"
+    number = 2
+    while folder.exists():
+        folder = runs / f"{stamp}-{record.preset}-{number}"
+        number += 1
+    return folder
+
+
+def _write(
+    folder: Path,
+    record: RunRecord,
+    fitted: Fitted,
+    decoded: Decoded,
+    parts: NDArray[np.str_],
+    probabilities: NDArray[np.float64],
+) -> None:
+    folder.mkdir()
+    (folder / RECORD).write_text(codec.dumps(record, indent=2), encoding="utf-8")
+    bare = import_keras().models.clone_model(fitted.model)  # without the optimiser's state
+    bare.set_weights(fitted.model.get_weights())
+    bare.save(folder / f"{record.preset}.keras")
+    rows = list(zip(decoded.images, decoded.sha256, parts, strict=True))
+    _write_csv(
+        folder / SPLIT,
+        ("name", "label", "patient", "part", "sha256"),
+        [(image.name, image.label, image.patient, part, sha) for image, sha, part in rows],
+    )
+    tested = [(image, sha) for image, sha, part in rows if part == "test"]
+    _write_csv(
+        folder / ANSWERS,
+        ("name", "sha256", "label", *(f"p({label})" for label in record.labels)),
+        [
+            (image.name, sha, image.label, *(float(p) for p in answer))
+            for (image, sha), answer in zip(tested, probabilities, strict=True)
+        ],
+    )
+    _write_csv(
+        folder / HISTORY,
+        ("epoch", "loss", "accuracy", "validation_loss", "validation_accuracy"),
+        [
+            (r.epoch, r.loss, r.accuracy, r.validation_loss, r.validation_accuracy)
+            for r in fitted.history
+        ],
+    )
+    (folder / "history.png").write_bytes(plots.history(fitted.history))
+    truth = [record.labels.index(image.label) for image, _ in tested]
+    confusion = plots.confusion(truth, probabilities.argmax(axis=1), record.labels)
+    (folder / "confusion.png").write_bytes(confusion)
+
+
+def _write_csv(path: Path, columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
+    path.write_bytes(csv_text(columns, rows).encode("utf-8", errors="surrogateescape"))
