@@ -56,7 +56,7 @@ def read_artifact(path: Path) -> Artifact:
         raise ArtifactError(
             f"There is no artifact {path}; check the path, or write one with `edgecell export`."
         ) from error
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: names that no file can have
         raise ArtifactError(f"{path} cannot be read: {error}.") from error
     except EdgecellError as error:
         raise type(error)(f"{path} is refused. {error}") from error
@@ -71,9 +71,9 @@ def _read_file(path: Path) -> Artifact:
     size = path.stat().st_size
     if size > MAX_ARTIFACT_BYTES:
         raise FormatError(f"It has {size:,} bytes; at most {MAX_ARTIFACT_BYTES:,} are read.")
+    if size == 0:  # which a pipe or a device says too; reading one may never end
+        raise FormatError("It is empty (0 bytes), or not a file.")
     data = path.read_bytes()
-    if not data:
-        raise FormatError("It is empty (0 bytes).")
     found = identify(data)
     if found is None:
         raise FormatError(
@@ -82,7 +82,7 @@ def _read_file(path: Path) -> Artifact:
     manifest = CONTAINERS[found].read(data)
     if manifest.format != found:
         raise ManifestError(
-            f"Its manifest is of a {manifest.format} artifact, the file is {found}."
+            f"Its manifest is of the format {manifest.format}, the file is {found}."
         )
     return Artifact(path, manifest, data[-DIGEST_LENGTH:].decode(), len(data), data)
 
@@ -92,6 +92,8 @@ def _read_folder(path: Path) -> Artifact:
         raise FormatError("It is a folder without a saved_model.pb; expected one artifact.")
     manifest, digest = savedmodel.read(path)
     if manifest.format != "savedmodel":
-        raise ManifestError(f"Its manifest is of a {manifest.format} artifact.")
+        raise ManifestError(
+            f"Its manifest is of the format {manifest.format}, the folder is savedmodel."
+        )
     size = sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
     return Artifact(path, manifest, digest, size, b"")

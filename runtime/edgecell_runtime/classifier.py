@@ -93,7 +93,11 @@ class Classifier:
         count = threads or allowed_cpus()
         chosen = engine_for(artifact.format, engine)
         session = chosen.open(artifact.data, count)
-        return cls(session, artifact.manifest, engine=chosen.name, threads=count)
+        try:
+            return cls(session, artifact.manifest, engine=chosen.name, threads=count)
+        except BaseException:
+            session.close()
+            raise
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -140,6 +144,8 @@ class Classifier:
     def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         """The graph's outputs as real numbers, float64 (n, outputs); see ``probabilities``."""
         encoded = encode_pixels(pixels, self._encoding)
+        if not len(encoded):
+            return np.empty((0, self.manifest.head.output_count(self.labels)))
         batch = self._input.shape[0] or len(encoded)
         if len(encoded) % batch:
             raise ImageError(f"{len(encoded)} images do not fill batches of {batch}.")
@@ -150,9 +156,7 @@ class Classifier:
             ]
         outputs = rows[0] if len(rows) == 1 else np.concatenate(rows)
         params = self._output.quantization
-        if params is not None:
-            return dequantize(outputs, params)
-        real = outputs.astype(np.float64)
+        real = outputs.astype(np.float64) if params is None else dequantize(outputs, params)
         if not np.isfinite(real).all():
             raise EngineError(
                 "The model answered with values that are not numbers; it is damaged at its source."
@@ -202,6 +206,8 @@ def _check_signature(session: Session, manifest: Manifest) -> None:
             raise ManifestError(
                 f"The graph's {kind} is {engine_specs[0]}, its manifest says {manifest_specs[0]}."
             )
+    if written.inputs[0].dtype == "int8" and written.inputs[0].quantization is None:
+        raise ManifestError("The graph's input is int8, and its manifest gives it no scale.")
     if written.inputs[0].shape[1:] != manifest.preprocessing.shape:
         raise ManifestError(
             f"The graph takes {written.inputs[0].shape}, its preprocessing gives "

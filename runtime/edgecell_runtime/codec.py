@@ -67,6 +67,8 @@ def loads(kind: type[T], text: str | bytes, where: str) -> T:
         document = json.loads(
             text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_duplicates
         )
+        # A lone surrogate has an escape in JSON, but it cannot be printed or written.
+        json.dumps(document, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise ManifestError(f"The {where} is not valid JSON: {error}.") from error
     return decode(kind, document, where)
@@ -166,7 +168,10 @@ def _hints(kind: type) -> dict[str, object]:
 
 
 def _shown(document: Json) -> str:
-    text = repr(document)
+    try:
+        text = repr(document)
+    except RecursionError:
+        return "nested too deeply"
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 

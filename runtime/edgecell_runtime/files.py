@@ -44,11 +44,22 @@ def replacing(target: Path) -> Iterator[Path]:
         with storage_errors(target):
             yield temporary
             if target.is_dir() and not target.is_symlink():
-                # A folder cannot be replaced in one step: the old one steps aside first.
-                target.rename(holder / "replaced")
-            temporary.replace(target)
+                _replace_folder(target, temporary, holder / f"{target.name}.replaced")
+            else:
+                temporary.replace(target)
     finally:
         shutil.rmtree(holder, ignore_errors=True)
+
+
+def _replace_folder(target: Path, temporary: Path, aside: Path) -> None:
+    """Replaces a folder in two steps, the least there are: the old one steps aside first."""
+    try:
+        target.rename(aside)
+        temporary.replace(target)
+    except BaseException:
+        if aside.exists() and not target.exists():
+            aside.rename(target)
+        raise
 
 
 def write_bytes(target: Path, data: bytes) -> None:

@@ -12,9 +12,12 @@ The rules, in order:
    CIE Lab, have no agreed range and are refused.
 """
 
+import contextlib
 import io
 import os
+import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -40,6 +43,7 @@ _DIRECT = frozenset({"RGB", "L"})
 _BY_PILLOW = frozenset({"1", "P", "CMYK", "YCbCr", "HSV", "RGBX"})
 _TRANSPARENT = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
 _SIXTEEN_BIT = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
+_CONVERTED = _DIRECT | _BY_PILLOW | _TRANSPARENT | _SIXTEEN_BIT
 
 
 def open_image(source: ImageSource, background: tuple[int, int, int] = (0, 0, 0)) -> Image.Image:
@@ -88,17 +92,48 @@ def read_image_file(path: Path) -> bytes:
         raise ImageError(f"{path} cannot be read: {error}.") from error
 
 
+class _Warnings:
+    """Ignores warnings while any thread decodes.
+
+    Pillow warns of what the rules above refuse, or of metadata that is not used. The filters belong
+    to the whole process: with a ``catch_warnings`` in each of several threads, one would restore
+    what another had set, and warnings would stay off for good.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._decoding = 0
+        self._catcher = warnings.catch_warnings()
+
+    @contextlib.contextmanager
+    def ignored(self) -> Iterator[None]:
+        """Ignores warnings until the last of all threads has left."""
+        with self._lock:
+            if self._decoding == 0:
+                self._catcher = warnings.catch_warnings()
+                self._catcher.__enter__()
+                warnings.simplefilter("ignore")
+            self._decoding += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._decoding -= 1
+                if self._decoding == 0:
+                    self._catcher.__exit__(None, None, None)
+
+
+_WARNINGS = _Warnings()
+
+
 def _decode(data: bytes, background: tuple[int, int, int], name: str) -> Image.Image:
     if not data:
         raise ImageError(f"{name} is empty (0 bytes); expected an image.")
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of what the rules above refuse, or of metadata that is not used.
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                _check_size(image, name)
-                image.load()
-                return _to_eight_bit(image, background, name)
+        with _WARNINGS.ignored(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_size(*image.size, name)
+            image.load()
+            return _to_eight_bit(image, background, name)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -124,13 +159,11 @@ def _from_array(array: NDArray[np.uint8]) -> Image.Image:
             f"The array has the shape {array.shape}; expected (height, width, 3) in RGB order, "
             "or (height, width) in grey."
         )
-    image = Image.fromarray(np.ascontiguousarray(array))
-    _check_size(image, "image")
-    return image
+    _check_size(array.shape[1], array.shape[0], "image")
+    return Image.fromarray(np.ascontiguousarray(array))
 
 
-def _check_size(image: Image.Image, name: str) -> None:
-    width, height = image.size
+def _check_size(width: int, height: int, name: str) -> None:
     if min(width, height) < MIN_SIDE:
         raise ImageError(
             f"{name} has {width} x {height} pixels; at least {MIN_SIDE} a side are needed."
@@ -143,7 +176,16 @@ def _check_size(image: Image.Image, name: str) -> None:
 
 
 def _to_eight_bit(image: Image.Image, background: tuple[int, int, int], name: str) -> Image.Image:
-    _check_size(image, name)
+    _check_size(*image.size, name)
+    if image.mode not in _CONVERTED:
+        raise ImageError(
+            f"{name} is of the mode {image.mode}, whose values have no agreed range; "
+            "save it with 8 or 16 bits a channel."
+        )
+    try:
+        image.load()
+    except Exception as error:  # Pillow's decoders raise of every kind
+        raise ImageError(f"{name} is damaged, cut short or closed: {error}.") from error
     try:
         image = ImageOps.exif_transpose(image)
     except Exception as error:  # so does damaged EXIF
@@ -153,12 +195,8 @@ def _to_eight_bit(image: Image.Image, background: tuple[int, int, int], name: st
     if image.mode in _SIXTEEN_BIT:
         return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
     if image.mode in _TRANSPARENT or "transparency" in image.info:
-        cell = image.convert("RGBA")
+        # Pillow converts premultiplied grey to nothing but grey with alpha.
+        cell = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         backdrop = Image.new("RGBA", cell.size, (*background, 255))
         return Image.alpha_composite(backdrop, cell).convert("RGB")
-    if image.mode in _BY_PILLOW:
-        return image.convert("L" if image.mode == "1" else "RGB")
-    raise ImageError(
-        f"{name} is of the mode {image.mode}, whose values have no agreed range; "
-        "save it with 8 or 16 bits a channel."
-    )
+    return image.convert("L" if image.mode == "1" else "RGB")

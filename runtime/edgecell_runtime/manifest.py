@@ -189,12 +189,14 @@ class Manifest:
     def __post_init__(self) -> None:
         if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
             raise ValueError("there are at least two labels, each once.")
+        if any(label.splitlines() != [label] for label in self.labels):
+            raise ValueError("a label is one line of text, and not empty.")
         if self.positive_label is not None and self.positive_label not in self.labels:
             raise ValueError(f"the positive label {self.positive_label!r} is not a label.")
         if self.head.label is not None and self.head.label not in self.labels:
             raise ValueError(f"the head's label {self.head.label!r} is not a label.")
-        if not self.temperature > 0:
-            raise ValueError("the temperature is above zero.")
+        if not 1e-6 <= self.temperature <= 1e6:  # or logits divided by it may not be finite
+            raise ValueError("the temperature is between 1e-6 and 1e6.")
         if not 0 <= self.threshold <= 1:
             raise ValueError("the threshold is between 0 and 1.")
 

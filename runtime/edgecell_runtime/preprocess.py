@@ -32,6 +32,8 @@ class PreprocessSpec:
     def __post_init__(self) -> None:
         if not (1 <= self.height <= 4096 and 1 <= self.width <= 4096):
             raise ValueError(f"the size {self.height} x {self.width} is not between 1 and 4096.")
+        if not all(0 <= value <= 255 for value in self.background):
+            raise ValueError(f"the background {self.background} is not a colour of 0 to 255 each.")
 
     @property
     def channels(self) -> int:

@@ -21,6 +21,10 @@ class QuantizationParams:
             raise ValueError(f"a scale is above zero, this one is {self.scale}.")
 
 
+PIXELS = QuantizationParams(float(np.float32(1 / 255)), 0)
+"""Of a quantised image input: uint8 pixels as they are stand for 0 to 1."""
+
+
 @dataclass(frozen=True)
 class TensorSpec:
     """One input or output.
@@ -42,6 +46,8 @@ class TensorSpec:
     def __post_init__(self) -> None:
         if len(self.layout) != len(self.shape):
             raise ValueError(f"layout {self.layout!r} does not fit the shape {self.shape}.")
+        if self.quantization is not None and self.dtype.startswith("float"):
+            raise ValueError(f"a {self.dtype} tensor is not quantised.")
 
 
 @dataclass(frozen=True)
@@ -84,10 +90,15 @@ def encode_pixels(pixels: NDArray[np.uint8], spec: TensorSpec) -> NDArray[np.gen
     Returns:
         An array of the same shape and of dtype ``spec.dtype``; for a plain uint8 input, and for one
         with scale 1/255 and zero point 0, ``pixels`` itself.
+
+    Raises:
+        ValueError: The input is int8 and has no scale, so that pixels above 127 do not fit.
     """
     params = spec.quantization
     if params is None:
+        if spec.dtype == "int8":
+            raise ValueError("an int8 input without a scale takes no pixels: 128-255 would wrap.")
         return pixels.astype(spec.dtype, copy=False)
-    if spec.dtype == "uint8" and params.zero_point == 0 and abs(params.scale * 255 - 1) < 1e-6:
+    if spec.dtype == "uint8" and params == PIXELS:
         return pixels
     return quantize(pixels.astype(np.float64) / 255, params, spec.dtype)

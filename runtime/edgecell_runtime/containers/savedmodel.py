@@ -4,6 +4,7 @@ The list has the form of ``sha256sum``, so ``sha256sum -c assets/edgecell.sha256
 """
 
 import hashlib
+import os
 from pathlib import Path
 
 from edgecell_runtime.errors import IntegrityError, ManifestError
@@ -28,7 +29,7 @@ def seal(folder: Path, manifest: Manifest) -> None:
     (folder / MANIFEST_NAME).write_bytes(manifest.to_json())
     labels = "".join(f"{label}\n" for label in manifest.labels)
     (folder / LABELS_NAME).write_text(labels, encoding="utf-8")
-    (folder / DIGESTS_NAME).write_text(_digests(folder), encoding="utf-8")
+    (folder / DIGESTS_NAME).write_bytes(_digests(folder))
 
 
 def read(folder: Path) -> tuple[Manifest, str]:
@@ -47,7 +48,7 @@ def read(folder: Path) -> tuple[Manifest, str]:
             "writes it."
         )
     written = (folder / DIGESTS_NAME).read_bytes()
-    if written != _digests(folder).encode():
+    if written != _digests(folder):
         raise IntegrityError(
             f"{folder} is damaged: its files are not the ones that were sealed; `sha256sum -c "
             f"{DIGESTS_NAME}` in it names those that changed. Copy or export it again."
@@ -58,13 +59,14 @@ def read(folder: Path) -> tuple[Manifest, str]:
     return Manifest.from_json(manifest_file.read_bytes()), hashlib.sha256(written).hexdigest()
 
 
-def _digests(folder: Path) -> str:
+def _digests(folder: Path) -> bytes:
     """One line a file, sorted by name: digest, two spaces, path."""
     paths = sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
-    if len(paths) > MAX_FILES or any(path.is_symlink() for path in paths):
+    if len(paths) > MAX_FILES or any(path.is_symlink() or not path.is_file() for path in paths):
         raise IntegrityError(
-            f"{folder} holds symbolic links or more than {MAX_FILES} files; a SavedModel of "
-            "edgecell has neither. Copy or export it again."
+            f"{folder} holds more than {MAX_FILES} files, or something that is not a plain file, "
+            "such as a symbolic link; a SavedModel of edgecell has neither. Copy or export it "
+            "again."
         )
     lines = []
     for path in paths:
@@ -72,4 +74,4 @@ def _digests(folder: Path) -> str:
         if name != DIGESTS_NAME:
             with path.open("rb") as file:
                 lines.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {name}\n")
-    return "".join(lines)
+    return os.fsencode("".join(lines))

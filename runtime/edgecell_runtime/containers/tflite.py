@@ -26,12 +26,13 @@ def recognises(data: bytes) -> bool:
 
 def attach(model: bytes, manifest: Manifest) -> bytes:
     """Appends the archive with the manifest and the labels, and a blank digest."""
-    buffer = io.BytesIO(model)
+    buffer = io.BytesIO()
+    buffer.write(model)
     files = {
         MANIFEST_NAME: manifest.to_json(),
         LABELS_NAME: "".join(f"{label}\n" for label in manifest.labels).encode(),
     }
-    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, content in files.items():
             archive.writestr(zipfile.ZipInfo(name, _OLDEST), content)
         archive.comment = _MARKER + BLANK_DIGEST
@@ -58,7 +59,9 @@ def find_manifest(data: bytes) -> bytes:
                     "expected a small stored file."
                 )
             return archive.read(entry)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+    except ManifestError:
+        raise
+    except Exception as error:  # zipfile raises of many kinds where an archive is malformed
         raise ManifestError(f"The appended archive cannot be read: {error}.") from error
 
 

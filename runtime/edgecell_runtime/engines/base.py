@@ -4,16 +4,36 @@ import abc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Self, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecell_runtime.errors import EngineError
 from edgecell_runtime.manifest import Format
-from edgecell_runtime.signature import Signature
+from edgecell_runtime.signature import DType, QuantizationParams, Signature, TensorSpec
 
 LAYOUTS = {2: "NC", 4: "NHWC", 5: "NDHWC"}
 """Layout by rank, for engines whose files do not write it down."""
+
+
+def describe_tensor(
+    name: str,
+    dtype: str,
+    shape: tuple[int | None, ...],
+    quantization: QuantizationParams | None = None,
+) -> TensorSpec:
+    """Describes an input or output as an engine states it.
+
+    Raises:
+        EngineError: It is of a type or rank that no classifier has.
+    """
+    if dtype not in get_args(DType) or len(shape) not in LAYOUTS:
+        raise EngineError(
+            f"The model's tensor {name} is of the type {dtype} and the shape {shape}; expected one "
+            f"of {', '.join(get_args(DType))} with {', '.join(map(str, LAYOUTS))} dimensions."
+        )
+    return TensorSpec(name, cast(DType, dtype), shape, LAYOUTS[len(shape)], quantization)
 
 
 class Session(abc.ABC):

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from edgecell_runtime.engines.base import Session
 from edgecell_runtime.errors import EngineError
-from edgecell_runtime.signature import Signature
+from edgecell_runtime.signature import Signature, TensorSpec
 
 
 class FakeSession(Session):
@@ -31,8 +31,22 @@ class FakeSession(Session):
     def run(self, inputs: Sequence[NDArray[np.generic]]) -> tuple[NDArray[np.generic], ...]:
         if self._closed:
             raise EngineError("The session is closed.")
+        wanted = self.signature.inputs
+        if len(inputs) != len(wanted) or not all(map(_fits, inputs, wanted)):
+            raise EngineError(
+                "The inputs are of another number, dtype or shape than the signature."
+            )
         self.calls += 1
-        return (self._answer(inputs[0]),)
+        return (self._answer(inputs[0]).copy(),)
 
     def close(self) -> None:
         self._closed = True
+
+
+def _fits(array: NDArray[np.generic], spec: TensorSpec) -> bool:
+    sizes = zip(array.shape, spec.shape, strict=False)
+    return (
+        array.dtype == spec.dtype
+        and array.ndim == len(spec.shape)
+        and all(size == wanted or wanted is None for size, wanted in sizes)
+    )

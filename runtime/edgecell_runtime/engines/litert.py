@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecell_runtime.engines.base import LAYOUTS, Engine, Session
+from edgecell_runtime.engines.base import Engine, Session, describe_tensor
 from edgecell_runtime.errors import EngineError, MissingPartError
 from edgecell_runtime.signature import QuantizationParams, Signature, TensorSpec
 
@@ -27,12 +27,15 @@ class LiteRTSession(Session):
             self._interpreter.allocate_tensors()
             inputs = self._interpreter.get_input_details()
             outputs = self._interpreter.get_output_details()
+            self.signature = Signature(
+                tuple(_spec(item) for item in inputs), tuple(_spec(item) for item in outputs)
+            )
+        except EngineError:
+            raise
         except Exception as error:  # LiteRT raises RuntimeError and ValueError, by version
             raise EngineError(f"LiteRT refuses the model: {error}") from error
-        self.signature = Signature(
-            tuple(_spec(item) for item in inputs), tuple(_spec(item) for item in outputs)
-        )
         self._inputs = [item["index"] for item in inputs]
+        self._shapes = [tuple(map(int, item["shape"])) for item in inputs]
         self._outputs = [item["index"] for item in outputs]
 
     def run(self, inputs: Sequence[NDArray[np.generic]]) -> tuple[NDArray[np.generic], ...]:
@@ -40,6 +43,7 @@ class LiteRTSession(Session):
         if interpreter is None:
             raise EngineError("The session is closed.")
         try:
+            self._fit([array.shape for array in inputs])
             for index, array in zip(self._inputs, inputs, strict=True):
                 interpreter.set_tensor(index, array)
             interpreter.invoke()
@@ -50,13 +54,21 @@ class LiteRTSession(Session):
     def close(self) -> None:
         self._interpreter = None
 
+    def _fit(self, shapes: list[tuple[int, ...]]) -> None:
+        """Makes room for inputs of these shapes, where the model leaves a size open."""
+        if shapes == self._shapes:
+            return
+        for index, shape in zip(self._inputs, shapes, strict=True):
+            self._interpreter.resize_tensor_input(index, shape, strict=True)
+        self._interpreter.allocate_tensors()
+        self._shapes = shapes
+
 
 def _spec(details: Mapping[str, Any]) -> TensorSpec:
     shape = tuple(None if size < 0 else int(size) for size in details["shape_signature"])
     scale, zero_point = details["quantization"]
     params = QuantizationParams(float(scale), int(zero_point)) if scale else None
-    dtype = np.dtype(details["dtype"]).name
-    return TensorSpec(details["name"], dtype, shape, LAYOUTS[len(shape)], params)
+    return describe_tensor(details["name"], np.dtype(details["dtype"]).name, shape, params)
 
 
 ENGINE = Engine(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecell_runtime.engines.base import LAYOUTS, Engine, Session
+from edgecell_runtime.engines.base import Engine, Session, describe_tensor
 from edgecell_runtime.errors import EngineError, MissingPartError
 from edgecell_runtime.signature import Signature, TensorSpec
 
@@ -38,20 +38,22 @@ class ONNXRuntimeSession(Session):
             self._session = onnxruntime.InferenceSession(
                 model, options, providers=["CPUExecutionProvider"]
             )
+            inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+            self.signature = Signature(
+                tuple(_spec(item) for item in inputs), tuple(_spec(item) for item in outputs)
+            )
+        except EngineError:
+            raise
         except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
             raise EngineError(f"ONNX Runtime refuses the model: {error}") from error
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        self.signature = Signature(
-            tuple(_spec(item) for item in inputs), tuple(_spec(item) for item in outputs)
-        )
         self._inputs = [item.name for item in inputs]
         self._outputs = [item.name for item in outputs]
 
     def run(self, inputs: Sequence[NDArray[np.generic]]) -> tuple[NDArray[np.generic], ...]:
         if self._session is None:
             raise EngineError("The session is closed.")
-        feed = dict(zip(self._inputs, inputs, strict=True))
         try:
+            feed = dict(zip(self._inputs, inputs, strict=True))
             return tuple(self._session.run(self._outputs, feed))
         except Exception as error:  # as above
             raise EngineError(f"ONNX Runtime failed: {error}") from error
@@ -61,10 +63,8 @@ class ONNXRuntimeSession(Session):
 
 
 def _spec(node: Any) -> TensorSpec:
-    if node.type not in _DTYPES:
-        raise EngineError(f"The model's tensor {node.name} is of the type {node.type}.")
     shape = tuple(size if isinstance(size, int) else None for size in node.shape)
-    return TensorSpec(node.name, _DTYPES[node.type], shape, LAYOUTS[len(shape)])  # type: ignore[arg-type]
+    return describe_tensor(node.name, _DTYPES.get(node.type, node.type), shape)
 
 
 ENGINE = Engine(

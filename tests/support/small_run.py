@@ -1,0 +1,159 @@
+"""A small net in the shape of ``malaria-cnn`` and drawn cells, as a training run leaves them.
+
+The weights are random; BatchNormalization has the statistics of the cells, as training leaves them.
+"""
+
+import dataclasses
+import hashlib
+import warnings
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecell.drawn_cells import write_drawn_cells
+from edgecell_export.formats import CONVERTERS
+from edgecell_export.formats.base import Conversion
+from edgecell_export.prepare import Chain
+from edgecell_export.recipes import RECIPES
+from edgecell_export.source import Answer, Evidence, KnownImage, SourceModel, source_probabilities
+from edgecell_export.tensorflow import import_keras
+from edgecell_runtime.heads import Head
+from edgecell_runtime.labelled import LabelledImages, open_labelled
+from edgecell_runtime.manifest import Source
+from edgecell_runtime.preprocess import PreprocessSpec
+
+LABELS = ("Parasitized", "Uninfected")
+SPEC = PreprocessSpec(16, 16)
+HEAD = Head("normalised_sigmoid")
+HELD_OUT_PATIENTS = ("C1P1", "C2P2", "C3P3", "C4P4")
+
+
+def build_small_model(pixels: NDArray[np.uint8]) -> Any:
+    """Two convolutions with BatchNormalization behind pooling, two sigmoid outputs.
+
+    Args:
+        pixels: uint8 (n, 16, 16, 3), what the statistics are taken from.
+    """
+    keras = import_keras()
+    layers = keras.layers
+    keras.utils.set_random_seed(5)
+    model = keras.Sequential(
+        [
+            keras.Input(SPEC.shape),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(8, 3, padding="same", activation="relu", name="first"),
+            layers.MaxPooling2D(2),
+            layers.BatchNormalization(momentum=0.0, name="norm"),
+            layers.Conv2D(12, 3, padding="same", activation="relu", name="second"),
+            layers.MaxPooling2D(2),
+            layers.BatchNormalization(momentum=0.0),
+            layers.Dropout(0.2),
+            layers.Flatten(),
+            layers.Dense(64, activation="relu", name="hidden"),
+            layers.Dense(2, activation="sigmoid", name="last"),
+        ]
+    )
+    rng = np.random.default_rng(5)
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            signs = rng.choice([-1, 1, 1, 1], layer.gamma.shape)
+            layer.gamma.assign(signs * rng.uniform(0.3, 2, layer.gamma.shape))
+            layer.beta.assign(rng.normal(0, 0.3, layer.beta.shape))
+        elif hasattr(layer, "bias"):
+            layer.bias.assign(rng.normal(0, 0.1, layer.bias.shape))
+    model(pixels.astype(np.float32), training=True)  # sets the statistics
+    _spread_answers(model, pixels)
+    return model
+
+
+def _spread_answers(model: Any, pixels: NDArray[np.uint8]) -> None:
+    """Scales the last layer so that the logits have the mean 0 and the standard deviation 3."""
+    answers = np.asarray(model.predict(pixels, verbose=0), np.float64)
+    logits = np.log(answers / (1 - answers))
+    last = model.get_layer("last")
+    factor = 3 / logits.std(axis=0)
+    last.set_weights([last.kernel.numpy() * factor, (last.bias - logits.mean(axis=0)) * factor])
+
+
+def save(model: Any, path: Path) -> None:
+    """Saves a Keras model; Keras 3.15 warns of its own use of NumPy there."""
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        model.save(path)
+
+
+@dataclass(frozen=True)
+class SmallRun:
+    """What an export is given.
+
+    Attributes:
+        folder: Class folders with the cells, unpacked.
+        source: The model.
+        evidence: Its images and answers.
+        pixels: uint8 (n, 16, 16, 3), all cells.
+        model_file: The model, saved by Keras.
+    """
+
+    folder: Path
+    source: SourceModel
+    evidence: Evidence
+    pixels: NDArray[np.uint8]
+    model_file: Path
+
+    def with_images(self, images: LabelledImages) -> Evidence:
+        return dataclasses.replace(self.evidence, images=images)
+
+
+def make_small_run(folder: Path) -> SmallRun:
+    """Draws 300 cells of ten patients, and lets a small net answer for four of them."""
+    write_drawn_cells(folder / "cells.zip", count=300, patients=10)
+    with zipfile.ZipFile(folder / "cells.zip") as archive:
+        archive.extractall(folder)
+    images = open_labelled(folder / "cell_images")
+    files = {image: images.read(image) for image in images}
+    pixels = np.stack([SPEC.apply(data) for data in files.values()])
+    model = build_small_model(pixels)
+    save(model, folder / "small.keras")
+    training: list[KnownImage] = []
+    held_out: list[Answer] = []
+    answers = source_probabilities(model, pixels, HEAD, LABELS)
+    for (image, data), answer in zip(files.items(), answers, strict=True):
+        known = KnownImage(image.name, hashlib.sha256(data).hexdigest(), image.label)
+        if not image.name.partition("/")[2].startswith(tuple(f"{p}T" for p in HELD_OUT_PATIENTS)):
+            training.append(known)
+        # A toss-up may fall to either side with the rounding of 8 bits.
+        elif abs(answer[0] - 0.5) > 0.1:
+            held_out.append(Answer(known, (float(answer[0]), float(answer[1]))))
+    source = SourceModel(
+        name="small",
+        model=model,
+        labels=LABELS,
+        preprocessing=SPEC,
+        head=HEAD,
+        source=Source(weights_sha256="4" * 64, time="2026-01-02T03:04:05Z", drawn=True),
+        positive_label="Parasitized",
+    )
+    evidence = Evidence(images, training, held_out, seed=7)
+    return SmallRun(folder / "cell_images", source, evidence, pixels, folder / "small.keras")
+
+
+class Conversions:
+    """Converts a prepared chain, each format and recipe once."""
+
+    def __init__(self, chain: Chain, calibration: NDArray[np.uint8], folder: Path) -> None:
+        self.chain, self.calibration, self._folder = chain, calibration, folder
+
+    def path(self, artifact_format: str, recipe: str) -> Path:
+        """The model's file, or the folder of a SavedModel; not sealed."""
+        converter = CONVERTERS[artifact_format]
+        path = self._folder / f"{recipe}{converter.suffix}"
+        if not path.exists():
+            converter.convert(self.conversion(recipe), path)
+        return path
+
+    def conversion(self, recipe: str) -> Conversion:
+        found = RECIPES[recipe]
+        return Conversion(self.chain, found, self.calibration if found.calibrated else None)
