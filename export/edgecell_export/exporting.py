@@ -15,13 +15,13 @@ from edgecell_export.formats.base import Conversion, Converter
 from edgecell_export.keras_chain import read_chain
 from edgecell_export.known_images import calibration_images
 from edgecell_export.parity import measure_parity, parity_sample, require_parity
-from edgecell_export.prepare import Chain, prepare
+from edgecell_export.prepare import Chain, for_integers, prepare
 from edgecell_export.recipes import Recipe
 from edgecell_export.savedmodel_session import open_classifier
 from edgecell_export.source import Answer, Evidence, SourceModel, source_probabilities
 from edgecell_runtime.artifact import read_artifact
 from edgecell_runtime.errors import UsageError
-from edgecell_runtime.files import replacing, write_text
+from edgecell_runtime.files import replacing
 from edgecell_runtime.golden import FORMULA, golden_inputs
 from edgecell_runtime.manifest import Calibration, Format, Golden, Manifest
 from edgecell_runtime.signature import Signature
@@ -81,11 +81,12 @@ class Exporter:
             raise UsageError(
                 f"{converter.format} has no {recipe.name}: {converter.lacking[recipe.name]}."
             )
-        pixels, calibration = self._calibration if recipe.calibrated else (None, None)
+        chain, pixels, calibration = self._prepared(recipe)
         target = folder / f"{self._source.name}-{recipe.name}{converter.suffix}"
-        with replacing(target) as artifact:
+        card = target.with_name(f"{target.name}.md")
+        with replacing(card) as written_card, replacing(target) as artifact:
             model = artifact.with_name(f"model{converter.suffix}")
-            converter.convert(Conversion(self._chain, recipe, pixels), model)
+            converter.convert(Conversion(chain, recipe, pixels), model)
             converter.check(model, recipe)
             manifest = dataclasses.replace(
                 self._manifest(converter.format, recipe, converter.signature(model)),
@@ -98,10 +99,22 @@ class Exporter:
             manifest = dataclasses.replace(manifest, parity=parity)
             converter.seal(model, manifest, artifact)
             size = read_artifact(artifact).size_bytes
-            operators = converter.operators(model)
-        card = target.with_name(f"{target.name}.md")
-        write_text(card, model_card(target.name, manifest, operators, size))
+            text = model_card(target.name, manifest, converter.operators(model), size)
+            written_card.write_text(text, encoding="utf-8")
         return Exported(target, card, manifest, size)
+
+    def _prepared(
+        self, recipe: Recipe
+    ) -> tuple[Chain, NDArray[np.uint8] | None, Calibration | None]:
+        """The chain for a recipe, with the calibration images that it took."""
+        if not recipe.integers:
+            return self._chain, None, None
+        pixels, calibration = self._calibration
+        return self._integer_chain, pixels, calibration
+
+    @cached_property
+    def _integer_chain(self) -> Chain:
+        return for_integers(self._chain, self._calibration[0])
 
     @cached_property
     def _calibration(self) -> tuple[NDArray[np.uint8], Calibration]:

@@ -1,6 +1,5 @@
 """Keras models to chains and back: the only place that knows both."""
 
-import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -39,12 +38,7 @@ def read_chain(model: KerasModel) -> Chain:
     Raises:
         PreparationError: The model branches, or has a layer that is not understood.
     """
-    shape = tuple(model.inputs[0].shape[1:])
-    if len(model.inputs) != 1 or len(model.outputs) != 1 or len(shape) != 3:
-        raise PreparationError(
-            f"The model takes {len(model.inputs)} inputs (the first of shape {shape}) and gives "
-            f"{len(model.outputs)} outputs; expected one image in and one output."
-        )
+    shape = _input_shape(model)
     nodes: list[Node] = []
     for layer in _layers_in_line(model):
         read = _READERS.get(type(layer).__name__)
@@ -75,17 +69,46 @@ def build_model(
     return keras.Model(image, tensor, name="edgecell")
 
 
+def _input_shape(model: KerasModel) -> tuple[int, int, int]:
+    if not getattr(model, "built", False) or not hasattr(model, "outputs"):
+        raise PreparationError(
+            f"The model {model.name} is a {type(model).__name__} without a known input; expected a "
+            "Sequential or Functional model that starts with keras.Input."
+        )
+    shape = tuple(model.inputs[0].shape[1:])
+    if len(model.inputs) != 1 or len(model.outputs) != 1 or len(shape) != 3:
+        raise PreparationError(
+            f"The model takes {len(model.inputs)} inputs (the first of shape {shape}) and gives "
+            f"{len(model.outputs)} outputs; expected one image in and one output."
+        )
+    if None in shape:
+        raise PreparationError(
+            f"The model takes images of any size ({shape}); expected a fixed height and width."
+        )
+    height, width, channels = shape
+    return height, width, channels
+
+
 def _layers_in_line(model: KerasModel) -> Sequence[Any]:
-    layers = [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
+    """The layers from the image to the output, found from the output backwards.
+
+    ``model.layers`` would do for models made of layers only: it leaves out bare operations such as
+    ``image / 255``, and names a layer that is used twice once.
+    """
     if isinstance(model, import_keras().Sequential):
-        return layers
-    for layer, following in itertools.pairwise(layers):
-        feeding = getattr(following.input, "_keras_history", None)
-        if feeding is None or feeding.operation is not layer:
+        return [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
+    layers: list[Any] = []
+    tensor = model.outputs[0]
+    while tensor is not model.inputs[0]:
+        layer, index, _ = tensor._keras_history
+        taken = layer._inbound_nodes[index].input_tensors
+        if len(taken) != 1:
             raise PreparationError(
-                f"The model branches between {layer.name} and {following.name}; only models whose "
+                f"The model branches: {layer.name} takes {len(taken)} inputs; only models whose "
                 "layers feed one another in a line can be exported."
             )
+        layers.insert(0, layer)
+        tensor = taken[0]
     return layers
 
 
@@ -106,7 +129,7 @@ def _kernel_and_bias(layer: Any) -> tuple[Array, Array]:
 
 
 def _activation(layer: Any) -> list[Node]:
-    name = layer.activation.__name__
+    name = getattr(layer.activation, "__name__", type(layer.activation).__name__)
     if name == "linear":
         return []
     if name not in ("relu", "sigmoid", "softmax"):
@@ -120,11 +143,29 @@ def _activation(layer: Any) -> list[Node]:
 def _read_conv(layer: Any) -> list[Node]:
     if tuple(layer.dilation_rate) != (1, 1) or layer.groups != 1:
         raise PreparationError(f"The layer {layer.name} is dilated or grouped; expected neither.")
+    _require_channels_last(layer)
     kernel, bias = _kernel_and_bias(layer)
     return [Conv2D(kernel, bias, tuple(layer.strides), layer.padding), *_activation(layer)]
 
 
+def _read_rescaling(layer: Any) -> list[Node]:
+    if np.ndim(layer.scale) or np.ndim(layer.offset):
+        raise PreparationError(
+            f"The layer {layer.name} rescales each channel by itself; expected one factor for all."
+        )
+    return [Rescale(float(layer.scale), float(layer.offset))]
+
+
+def _read_pool(layer: Any) -> list[Node]:
+    _require_channels_last(layer)
+    return [MaxPool2D(tuple(layer.pool_size), tuple(layer.strides), layer.padding)]
+
+
 def _read_batchnorm(layer: Any) -> list[Node]:
+    if layer.axis not in (-1, layer.input_spec.ndim - 1):
+        raise PreparationError(
+            f"The layer {layer.name} normalises axis {layer.axis}; expected the last, the channels."
+        )
     mean, variance = _array(layer.moving_mean), _array(layer.moving_variance)
     scale = 1.0 / np.sqrt(variance + layer.epsilon)
     if layer.scale:
@@ -142,9 +183,13 @@ def _read_relu(layer: Any) -> list[Node]:
 
 
 def _read_flatten(layer: Any) -> list[Node]:
-    if layer.data_format != "channels_last":
-        raise PreparationError(f"The layer {layer.name} flattens channels first; expected last.")
+    _require_channels_last(layer)
     return [Flatten()]
+
+
+def _require_channels_last(layer: Any) -> None:
+    if layer.data_format != "channels_last":
+        raise PreparationError(f"The layer {layer.name} takes channels first; expected last.")
 
 
 def _read_training_only(layer: Any) -> list[Node]:
@@ -152,15 +197,13 @@ def _read_training_only(layer: Any) -> list[Node]:
 
 
 _READERS: dict[str, Callable[[Any], list[Node]]] = {
-    "Rescaling": lambda layer: [Rescale(float(layer.scale), float(layer.offset))],
+    "Rescaling": _read_rescaling,
     "Conv2D": _read_conv,
     "Dense": lambda layer: [Dense(*_kernel_and_bias(layer)), *_activation(layer)],
     "BatchNormalization": _read_batchnorm,
     "ReLU": _read_relu,
     "Activation": _activation,
-    "MaxPooling2D": lambda layer: [
-        MaxPool2D(tuple(layer.pool_size), tuple(layer.strides), layer.padding)
-    ],
+    "MaxPooling2D": _read_pool,
     "Flatten": _read_flatten,
     "Dropout": _read_training_only,
     "SpatialDropout2D": _read_training_only,

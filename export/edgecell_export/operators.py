@@ -30,9 +30,14 @@ class Operator:
     count: int
 
     @property
+    def kinds(self) -> frozenset[str]:
+        """The dtypes, each once."""
+        return frozenset(self.dtypes.replace("->", ",").replace(" ", "").split(","))
+
+    @property
     def integer(self) -> bool:
         """Whether it works on integers alone."""
-        return set(self.dtypes.replace("->", ",").replace(" ", "").split(",")) <= _INTEGERS
+        return self.kinds <= _INTEGERS
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 
 _TAIL = 2000
@@ -13,6 +14,8 @@ _TAIL = 2000
 def converter_output() -> Iterator[list[str]]:
     """Catches what this process writes to its standard output and error, C++ libraries included.
 
+    Python's warnings are caught with it: a converter's are about its own code.
+
     Yields:
         A list that holds the last 2,000 characters of it once the block is left.
     """
@@ -20,7 +23,10 @@ def converter_output() -> Iterator[list[str]]:
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [(stream, os.dup(stream)) for stream in (1, 2)]
-    with tempfile.TemporaryFile() as file:
+    with (
+        tempfile.TemporaryFile() as file,
+        warnings.catch_warnings(record=True, action="default") as warned,
+    ):
         try:
             for stream, _ in kept:
                 os.dup2(file.fileno(), stream)
@@ -32,4 +38,6 @@ def converter_output() -> Iterator[list[str]]:
                 os.dup2(copy, stream)
                 os.close(copy)
             file.seek(0)
-            caught.append(file.read().decode(errors="replace")[-_TAIL:].strip())
+            printed = file.read().decode(errors="replace")
+            lines = [f"{item.category.__name__}: {item.message}" for item in warned or ()]
+            caught.append("\n".join([*lines, printed])[-_TAIL:].strip())

@@ -18,13 +18,13 @@ class Recipe:
         name: As in file names and manifests.
         summary: For people.
         limits: What parity allows.
-        calibrated: Whether images set its ranges.
+        integers: Whether weights become 8-bit integers; that takes calibration images.
     """
 
     name: str
     summary: str
     limits: ParityLimits
-    calibrated: bool = False
+    integers: bool = False
 
 
 _INT8_LIMITS = ParityLimits(changed_labels=0.01, accuracy_drop=0.005)
@@ -46,12 +46,13 @@ RECIPES: Final[dict[str, Recipe]] = {
             "dynamic_int8",
             "weights stored as 8-bit integers, activations quantised while running",
             _INT8_LIMITS,
+            integers=True,
         ),
         Recipe(
             "static_int8",
             "weights and activations as 8-bit integers, all kernels in integers",
             _INT8_LIMITS,
-            calibrated=True,
+            integers=True,
         ),
     )
 }

@@ -12,7 +12,7 @@ from edgecell_export.tensorflow import import_tensorflow
 from edgecell_runtime.artifact import read_artifact
 from edgecell_runtime.classifier import Classifier
 from edgecell_runtime.containers import savedmodel
-from edgecell_runtime.engines.base import LAYOUTS, Session
+from edgecell_runtime.engines.base import Session, describe_tensor
 from edgecell_runtime.errors import EngineError
 from edgecell_runtime.signature import Signature, TensorSpec
 from edgecell_runtime.threads import allowed_cpus
@@ -47,11 +47,11 @@ class SavedModelSession(Session):
         if self._graph is None:
             raise EngineError("The session is closed.")
         names = [spec.name for spec in self.signature.inputs]
-        feed = {
-            name: self._tensorflow.constant(array)
-            for name, array in zip(names, inputs, strict=True)
-        }
         try:
+            feed = {
+                name: self._tensorflow.constant(array)
+                for name, array in zip(names, inputs, strict=True)
+            }
             outputs = self._graph(**feed)
         except Exception as error:  # as above
             raise EngineError(f"TensorFlow failed: {error}") from error
@@ -73,9 +73,15 @@ def open_classifier(path: Path, *, threads: int | None = None) -> Classifier:
     if not savedmodel.recognises(path):
         return Classifier.open(path, threads=threads)
     artifact = read_artifact(path)
+    if threads is not None and threads < 1:
+        raise EngineError(f"An engine needs at least one thread, not {threads}.")
     count = threads or allowed_cpus()
     session = SavedModelSession(path, count)
-    return Classifier(session, artifact.manifest, engine=ENGINE_NAME, threads=count)
+    try:
+        return Classifier(session, artifact.manifest, engine=ENGINE_NAME, threads=count)
+    except BaseException:
+        session.close()
+        raise
 
 
 def _set_threads(tensorflow: Any, threads: int) -> None:
@@ -88,5 +94,4 @@ def _set_threads(tensorflow: Any, threads: int) -> None:
 
 
 def _spec(name: str, spec: Any) -> TensorSpec:
-    shape = tuple(spec.shape)
-    return TensorSpec(name, spec.dtype.name, shape, LAYOUTS[len(shape)])
+    return describe_tensor(name, spec.dtype.name, tuple(spec.shape))

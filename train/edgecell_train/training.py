@@ -211,9 +211,9 @@ def _write(
 ) -> None:
     folder.mkdir()
     (folder / RECORD).write_text(codec.dumps(record, indent=2), encoding="utf-8")
-    bare = import_keras().models.clone_model(fitted.model)  # without the optimiser's state
-    bare.set_weights(fitted.model.get_weights())
-    bare.save(folder / f"{record.preset}.keras")
+    # The same graph and weights without the optimiser's state, which is twice their size.
+    model = import_keras().Model(fitted.model.inputs, fitted.model.outputs, name="model")
+    model.save(folder / f"{record.preset}.keras")
     rows = list(zip(decoded.images, decoded.sha256, parts, strict=True))
     _write_csv(
         folder / SPLIT,

@@ -22,7 +22,7 @@ class Conversion:
     Attributes:
         chain: Prepared: pixels 0-255 to logits.
         recipe: How to store numbers.
-        calibration: uint8 (n, height, width, channels), 0-255, for a calibrated recipe, else None.
+        calibration: uint8 (n, height, width, channels), 0-255, for a recipe of integers, else None.
     """
 
     chain: Chain

@@ -18,7 +18,7 @@ from edgecell_export.prepare import taking_fractions
 from edgecell_export.recipes import Recipe
 from edgecell_export.tensorflow import import_tensorflow
 from edgecell_runtime.engines import engine_for
-from edgecell_runtime.errors import ConversionError, RecipeError
+from edgecell_runtime.errors import ConversionError, EdgecellError, RecipeError
 from edgecell_runtime.signature import PIXELS, Signature, TensorSpec
 
 OPSET: Final = 17
@@ -43,6 +43,8 @@ class ONNXConverter(SingleFileConverter):
         with converter_output() as output, tempfile.TemporaryDirectory() as folder:
             try:
                 model = _CONVERSIONS[conversion.recipe.name](conversion, Path(folder))
+            except EdgecellError:
+                raise
             except Exception as error:  # noqa: BLE001 - converters raise of every kind
                 failure = error
             else:

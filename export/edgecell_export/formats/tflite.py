@@ -16,7 +16,7 @@ from edgecell_export.prepare import taking_fractions
 from edgecell_export.recipes import Recipe
 from edgecell_export.tensorflow import import_tensorflow
 from edgecell_runtime.engines import engine_for
-from edgecell_runtime.errors import ConversionError, RecipeError
+from edgecell_runtime.errors import ConversionError, EdgecellError, RecipeError
 from edgecell_runtime.signature import PIXELS, Signature
 
 
@@ -33,6 +33,8 @@ class TFLiteConverter(SingleFileConverter):
         with converter_output() as output:
             try:
                 model = _convert(tensorflow, conversion)
+            except EdgecellError:
+                raise
             except Exception as error:  # noqa: BLE001 - converters raise of every kind
                 failure = error
             else:
@@ -64,7 +66,7 @@ class TFLiteConverter(SingleFileConverter):
                     f"input is {image.dtype} with {image.quantization}."
                 )
         expected = {"float16": "float16", "dynamic_int8": "int8"}.get(recipe.name)
-        if expected and not any(expected in item.dtypes for item in found.operators):
+        if expected and not any(expected in item.kinds for item in found.operators):
             raise RecipeError(f"{recipe.name} promises {expected} weights, but the file has none.")
 
 

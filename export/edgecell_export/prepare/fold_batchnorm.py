@@ -1,10 +1,12 @@
 """Folds BatchNormalization into the layers around it, exactly.
 
-At inference BatchNormalization is ``y = s x + t`` by channel. Three cases:
+At inference BatchNormalization is ``y = s x + t`` by channel. Two in a row become one, and one
+without negative scales moves behind the max pooling that follows it, which keeps order. Then:
 
-1. A convolution or dense layer stands right before it: s and t go into its kernel and bias.
-2. Between the layer before and it stand only ReLU, max pooling and Flatten. They commute with a
-   positive factor, so with g = sign(s) and r = sqrt(abs(s))
+1. A convolution or dense layer stands right before it, or only max pooling between them and no
+   scale is negative: s and t go into its kernel and bias.
+2. Between the layer before and it stand only ReLU and max pooling; Flatten may follow it. They
+   commute with a positive factor, so with g = sign(s) and r = sqrt(abs(s))
 
        y = g r (r x) + t
 
@@ -16,6 +18,9 @@ At inference BatchNormalization is ``y = s x + t`` by channel. Three cases:
 3. t goes into the bias of the layer behind, where that is dense or a convolution without padding.
    Behind zero padding it cannot: the border is zero after the shift, not before it. There
    ``t / (g r)`` is added by channel in front of the padding, as a ``Shift``.
+
+Where s is zero or tiny, r is abs(s): dividing t by its root would make the ``Shift`` huge. Without
+a layer before, such a channel in front of padding is left to a convolution of 1 x 1.
 """
 
 import dataclasses
@@ -37,8 +42,8 @@ from edgecell_export.prepare.chain import (
 )
 from edgecell_runtime.errors import PreparationError
 
-_TINY = 1e-12
-"""A scale below it is taken whole by the layer behind: dividing by its root loses digits."""
+_TINY = 1e-6
+"""A scale below it is taken whole by the layer before."""
 
 
 class FoldBatchNorm(Pass):
@@ -69,19 +74,32 @@ def _fold(nodes: list[Node], position: int) -> list[Node] | None:
     affine = nodes[position]
     assert isinstance(affine, Affine)
     before, after = _layer_before(nodes, position), _layer_after(nodes, position)
+    following = nodes[position + 1] if position + 1 < len(nodes) else None
+    keeps_order = bool((affine.scale >= 0).all())
     result = list(nodes)
-    if before == position - 1:
+    if isinstance(following, Affine):
+        result[position : position + 2] = [_joined(affine, following)]
+        return result
+    if before is not None and _takes_all(nodes[before + 1 : position], keeps_order=keeps_order):
         result[before] = _scale_outputs(nodes[before], affine.scale, affine.shift)
         del result[position]
         return result
+    if isinstance(following, MaxPool2D) and keeps_order:
+        result[position : position + 2] = [following, affine]
+        return result
     if after is None:
         return None
+    layer = nodes[after]
+    padded = isinstance(layer, Conv2D) and layer.padding == "same"
+    if before is None and padded and (np.abs(affine.scale) < _TINY).any():
+        kernel = np.diag(affine.scale)[None, None]
+        result[position] = Conv2D(kernel, affine.shift, (1, 1), "valid")
+        return result
     root, factor = _split(affine.scale, whole=before is None)
     if before is not None:
         result[before] = _scale_outputs(nodes[before], root, np.zeros_like(root))
-    layer = nodes[after]
     repeats = _inputs(layer) // len(factor)
-    if isinstance(layer, Conv2D) and layer.padding == "same":
+    if padded:
         result[after] = _scale_inputs(layer, factor)
         result[position] = Shift(affine.shift / factor)
     else:
@@ -92,12 +110,21 @@ def _fold(nodes: list[Node], position: int) -> list[Node] | None:
 
 
 def _split(scale: Array, *, whole: bool) -> tuple[Array, Array]:
-    """Gives r and g r for every channel; 1 and s where there is no layer before, or s is tiny."""
-    root = np.sqrt(np.abs(scale))
+    """Gives r and g r for every channel: 1 and s for the layer behind to take the whole of it."""
     if whole:
-        root = np.ones_like(scale)
-    root = np.where(np.abs(scale) < _TINY, 1.0, root)
-    return root, scale / root
+        return np.ones_like(scale), scale
+    size = np.abs(scale)
+    root = np.where(size < _TINY, size, np.sqrt(size))
+    return root, np.divide(scale, root, out=np.ones_like(scale), where=root > 0)
+
+
+def _joined(first: Affine, second: Affine) -> Affine:
+    return Affine(first.scale * second.scale, first.shift * second.scale + second.shift)
+
+
+def _takes_all(between: list[Node], *, keeps_order: bool) -> bool:
+    """Whether the layer before may take scale and shift, with these nodes between."""
+    return not between or (keeps_order and all(isinstance(node, MaxPool2D) for node in between))
 
 
 def _layer_before(nodes: list[Node], position: int) -> int | None:
