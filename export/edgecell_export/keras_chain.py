@@ -129,7 +129,7 @@ def _kernel_and_bias(layer: Any) -> tuple[Array, Array]:
 
 
 def _activation(layer: Any) -> list[Node]:
-    name = getattr(layer.activation, "__name__", type(layer.activation).__name__)
+    name: Any = getattr(layer.activation, "__name__", type(layer.activation).__name__)
     if name == "linear":
         return []
     if name not in ("relu", "sigmoid", "softmax"):

@@ -46,7 +46,12 @@ class SavedModelSession(Session):
         """Runs the graph once; see ``Session``."""
         if self._graph is None:
             raise EngineError("The session is closed.")
-        names = [spec.name for spec in self.signature.inputs]
+        expected = self.signature.inputs
+        if len(inputs) != len(expected) or not all(map(_fits, inputs, expected)):
+            found = ", ".join(f"{array.dtype} {array.shape}" for array in inputs) or "nothing"
+            wanted = ", ".join(f"{spec.dtype} {spec.shape}" for spec in expected)
+            raise EngineError(f"The SavedModel takes {wanted}; it was given {found}.")
+        names = [spec.name for spec in expected]
         try:
             feed = {
                 name: self._tensorflow.constant(array)
@@ -91,6 +96,17 @@ def _set_threads(tensorflow: Any, threads: int) -> None:
         tensorflow.config.threading.set_inter_op_parallelism_threads(1)
     except RuntimeError:
         return
+
+
+def _fits(array: NDArray[np.generic], spec: TensorSpec) -> bool:
+    """TensorFlow itself checks dtypes, but neither sizes nor the number of dimensions."""
+    return (
+        array.dtype == spec.dtype
+        and array.ndim == len(spec.shape)
+        and all(
+            wanted in (None, size) for size, wanted in zip(array.shape, spec.shape, strict=True)
+        )
+    )
 
 
 def _spec(name: str, spec: Any) -> TensorSpec:

@@ -156,4 +156,5 @@ class Conversions:
 
     def conversion(self, recipe: str) -> Conversion:
         found = RECIPES[recipe]
-        return Conversion(self.chain, found, self.calibration if found.calibrated else None)
+        pixels = self.calibration if found.integers else None
+        return Conversion(self.chain, found, pixels)
