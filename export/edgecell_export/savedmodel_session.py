@@ -68,7 +68,7 @@ class SavedModelSession(Session):
 
 
 def open_classifier(path: Path, *, threads: int | None = None) -> Classifier:
-    """Opens an artifact of any format, SavedModel included.
+    """Opens an artifact of any format, SavedModel included, without its engine's chatter.
 
     Raises:
         ArtifactError: The file is missing, damaged or not an artifact.
@@ -76,7 +76,8 @@ def open_classifier(path: Path, *, threads: int | None = None) -> Classifier:
         MissingPartError: The engine's library is not installed.
     """
     if not savedmodel.recognises(path):
-        return Classifier.open(path, threads=threads)
+        with converter_output():
+            return Classifier.open(path, threads=threads)
     artifact = read_artifact(path)
     if threads is not None and threads < 1:
         raise EngineError(f"An engine needs at least one thread, not {threads}.")

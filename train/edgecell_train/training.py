@@ -238,9 +238,6 @@ def _write(
         ],
     )
     (folder / "history.png").write_bytes(plots.history(fitted.history))
-    truth = [record.labels.index(image.label) for image, _ in tested]
-    confusion = plots.confusion(truth, probabilities.argmax(axis=1), record.labels)
-    (folder / "confusion.png").write_bytes(confusion)
 
 
 def _write_csv(path: Path, columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:

@@ -75,6 +75,6 @@ ENGINE = Engine(
     name="litert",
     formats=("tflite",),
     extra="tflite",
-    module="ai_edge_litert",
+    module="ai_edge_litert.interpreter",
     open=LiteRTSession,
 )

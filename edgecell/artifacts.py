@@ -1,0 +1,88 @@
+"""The artifacts of a run, which of them is taken where none is named, and opening any of them."""
+
+from pathlib import Path
+from typing import Final
+
+from edgecell import console
+from edgecell_export.output_capture import converter_output
+from edgecell_runtime.artifact import Artifact, read_artifact
+from edgecell_runtime.classifier import Classifier
+from edgecell_runtime.containers import SUFFIXES
+from edgecell_runtime.errors import ArtifactError, RunError
+from edgecell_runtime.manifest import Manifest
+from edgecell_train.runs import Run, find_run
+
+PREFERENCE: Final = (
+    ("tflite", "float32"),
+    ("onnx", "float32"),
+    ("tflite", "static_int8"),
+    ("onnx", "static_int8"),
+)
+"""Formats and recipes in the order in which they are taken; any other comes after them."""
+
+
+def run_artifacts(run: Run) -> list[Path]:
+    """The artifacts among a run's exports, by name; none is opened."""
+    if not run.exports.is_dir():
+        return []
+    return sorted(
+        path
+        for path in run.exports.iterdir()
+        if path.suffix in SUFFIXES and not path.name.startswith(".")
+    )
+
+
+def latest_artifact() -> Artifact:
+    """The preferred artifact of the latest run; damaged ones are named and passed over.
+
+    Raises:
+        RunError: There is no run here, or it has no usable artifact.
+    """
+    try:
+        run = find_run(None)
+    except RunError as error:
+        raise RunError(f"No artifact is named (--model ARTIFACT). {error}") from error
+    best: Artifact | None = None
+    for path in run_artifacts(run):
+        try:
+            artifact = read_artifact(path)
+        except ArtifactError as error:
+            console.skipped(str(error))
+            continue
+        if best is None or _rank(artifact.manifest) < _rank(best.manifest):
+            best = artifact
+    if best is None:
+        raise RunError(
+            f"The latest run, {run.folder}, has no usable artifact; run `edgecell export` first, "
+            "or name one with --model ARTIFACT."
+        )
+    return best
+
+
+def _rank(manifest: Manifest) -> int:
+    kind = (manifest.format, manifest.recipe)
+    return PREFERENCE.index(kind) if kind in PREFERENCE else len(PREFERENCE)
+
+
+def open_artifact(artifact: Artifact, threads: int | None) -> Classifier:
+    """Opens an artifact of any format; TensorFlow is imported for a SavedModel only.
+
+    Args:
+        artifact: As it was read.
+        threads: For the engine; None takes the CPUs that this process may use.
+
+    Raises:
+        EngineError: The engine refuses it.
+        MissingPartError: The engine's library is not installed.
+    """
+    if artifact.manifest.source.drawn:
+        console.warn(
+            f"{artifact.path.name} was trained on drawn cells; its answers say nothing about real "
+            "blood smears."
+        )
+    if artifact.format == "savedmodel":
+        from edgecell_export.savedmodel_session import open_classifier
+
+        return open_classifier(artifact.path, threads=threads)
+    with converter_output():  # LiteRT tells of its kernels when it opens a model
+        return Classifier.of_artifact(artifact, threads=threads)

@@ -1,0 +1,48 @@
+"""``edgecell demo``: the whole chain on drawn cells, ending in a table and a report."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgecell import console
+
+EXPORTS = (("all", "none"), ("tflite", "int8"), ("onnx", "int8"))
+"""Formats and quantisations of the demo."""
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of its own for everything.")] = Path(
+        "edgecell-demo"
+    ),
+    seed: Annotated[int, typer.Option(min=0, help="Of the cells and the training.")] = 0,
+) -> None:
+    """Draws cells, trains, exports, measures, and writes a report, in about two minutes."""
+    from edgecell import benching_session, exporting_session, training_session
+    from edgecell.report import write_report
+    from edgecell_runtime.system import describe_system
+
+    run = training_session.train_run(training_session.Request(None, seed=seed), out / "runs")
+    exported = []
+    for form, quantize in EXPORTS:
+        request = exporting_session.Request(run.folder, form, quantize)
+        exported += exporting_session.export_run(request)
+    console.say("Measuring ...")
+    measured = benching_session.benchmark(
+        benching_session.Request(tuple(item.path for item in exported))
+    )
+    report = out / "report.html"
+    with run.open_images() as images:
+        write_report(report, run, images, measured.results, describe_system())
+    console.present(
+        None,
+        [
+            training_session.result_table(run),
+            exporting_session.result_table(exported),
+            benching_session.result_table(measured.results),
+        ],
+        as_json=False,
+        output=None,
+    )
+    console.say("These cells were drawn; the figures say nothing about real blood smears.")
+    typer.echo(f"Report: {report.resolve()}")

@@ -1,0 +1,312 @@
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.pictures import encoded, gradient
+from support.report_page import FIGURE, Seen, make_run
+
+from edgecell.report import render_report, write_report
+from edgecell_export.card import RESEARCH_USE
+from edgecell_runtime.errors import RunError
+from edgecell_runtime.labelled import open_labelled
+from edgecell_runtime.manifest import Evaluation, Figure
+from edgecell_runtime.measure import BenchmarkResult, LatencyStats
+from edgecell_runtime.system import SystemInfo
+from edgecell_train.runs import ANSWERS, SPLIT, Run
+
+DRAWN = "These cells were drawn by the program. The figures say nothing about real blood smears."
+
+
+def with_data(run: Run, **changes: object) -> Run:
+    data = dataclasses.replace(run.record.data, **changes)
+    return dataclasses.replace(run, record=dataclasses.replace(run.record, data=data))
+
+
+def rendered(
+    run: Run, benchmark: Sequence[BenchmarkResult] = (), system: SystemInfo | None = None
+) -> str:
+    with open_labelled(run.folder / "images") as images:
+        return render_report(run, images, benchmark, system)
+
+
+def seen(run: Run, benchmark: Sequence[BenchmarkResult] = ()) -> Seen:
+    return Seen(rendered(run, benchmark))
+
+
+def measured(n: int, accuracy: float | None) -> BenchmarkResult:
+    return BenchmarkResult(
+        artifact="small.tflite",
+        format="tflite",
+        recipe="static_int8",
+        engine="litert",
+        threads=2,
+        size_bytes=3_300_000,
+        load_ms=12.34,
+        latency=LatencyStats(1024, 0.62, 0.68, 0.87, 0.5, 0.63),
+        images_per_second=1129.4,
+        peak_memory_bytes=93_000_000,
+        n=n,
+        accuracy=accuracy,
+        sensitivity=None,
+        specificity=None,
+        auc=None,
+    )
+
+
+SYSTEM = SystemInfo("Some CPU", ("avx2",), 8, 2, 4_000_000_000, "Linux 6", "CPython 3.12", {})
+
+
+def test_report_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    page = seen(make_run(tmp_path), [measured(6, 0.9)])
+    loaded = [
+        value
+        for _, attributes in page.tags
+        for name, value in attributes.items()
+        if name in ("src", "href", "srcset", "data", "poster", "action")
+    ]
+    assert loaded
+    assert all(value is not None and value.startswith("data:image/") for value in loaded)
+    assert "url(" not in page.style
+    assert "@import" not in page.style
+    assert {"script", "link", "iframe", "object"}.isdisjoint(tag for tag, _ in page.tags)
+
+
+def test_report_is_the_same_for_the_same_run(tmp_path: Path) -> None:
+    run = make_run(tmp_path, each=20)
+    assert rendered(run) == rendered(run)
+
+
+def test_report_chooses_other_samples_when_the_seed_differs(tmp_path: Path) -> None:
+    run = make_run(tmp_path, each=20)
+    other = dataclasses.replace(run, record=dataclasses.replace(run.record, seed=12))
+    names, others = ({str(image["alt"]) for image in seen(r).pictures()} for r in (run, other))
+    assert len(names) == len(others) == 16
+    assert names != others
+
+
+def test_report_names_the_run_its_preset_and_its_use(tmp_path: Path) -> None:
+    page = seen(make_run(tmp_path))
+    assert tmp_path.name in page.text
+    assert "some-preset" in page.text
+    assert RESEARCH_USE in page.text
+
+
+def test_report_says_first_of_all_that_cells_were_drawn(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    assert DRAWN not in seen(run).text
+    text = seen(with_data(run, drawn=True)).text
+    assert text.index(DRAWN) < text.index("accuracy")
+
+
+def test_report_gives_figures_with_their_intervals(tmp_path: Path) -> None:
+    text = seen(make_run(tmp_path)).text
+    assert "accuracy 0.900 95 % interval 0.812 to 0.954" in text
+    assert "AUC 0.970 95 % interval 0.900 to 1.000" in text
+    assert "6 test images from 3 patients" in text
+    assert "bootstrap over patients" in text
+    assert "too good" not in text
+
+
+def test_report_shows_only_the_accuracy_without_a_positive_label(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    bare = Evaluation(6, 3, FIGURE)
+    record = dataclasses.replace(run.record, positive_label=None, evaluation=bare)
+    text = seen(dataclasses.replace(run, record=record)).text
+    assert "accuracy 0.900" in text
+    assert "sensitivity" not in text
+
+
+def test_report_warns_when_images_name_no_patient(tmp_path: Path) -> None:
+    text = seen(make_run(tmp_path, patients=False)).text
+    assert "split one by one" in text
+    assert "the figures may be too good" in text
+    assert "bootstrap over images" in text
+    assert "bootstrap over patients" not in text
+
+
+def test_report_warns_when_some_images_name_no_patient(tmp_path: Path) -> None:
+    text = seen(with_data(make_run(tmp_path), without_patient=2)).text
+    assert "2 images of 6 name no patient" in text
+    assert "the figures may be too good" in text
+
+
+def test_report_says_what_an_interval_without_width_or_of_all_means(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    evaluation = Evaluation(6, 1, Figure(1.0, 1.0, 1.0), Figure(0.5, 0.0, 1.0))
+    text = seen(
+        dataclasses.replace(run, record=dataclasses.replace(run.record, evaluation=evaluation))
+    ).text
+    assert "no certainty" in text
+    assert "too few patients were tested" in text
+
+
+def test_report_marks_mistakes_in_words(tmp_path: Path) -> None:
+    page = seen(make_run(tmp_path, wrong=[1]))
+    wrong = "true: Parasitized model: Uninfected probability 0.901 ✗ wrong"
+    assert page.text.count(wrong) == 2  # among the samples and among the mistakes
+    assert page.text.count("✓ right") == 4
+    assert "2 of 6 test images got a wrong label" in page.text
+
+
+def test_report_shows_the_eight_surest_mistakes_first(tmp_path: Path) -> None:
+    page = seen(make_run(tmp_path, each=12, wrong=range(12)))
+    text = page.text[page.text.index("The surest mistakes") :]
+    shown = [float(part.split()[0]) for part in text.split("probability ")[1:9]]
+    assert shown == [0.911, 0.911, 0.91, 0.91, 0.909, 0.909, 0.908, 0.908]
+    assert text.count("✗ wrong") == 8
+    assert "24 of 24 test images" in text
+
+
+def test_report_says_so_when_there_is_no_mistake(tmp_path: Path) -> None:
+    assert "No test image got a wrong label." in seen(make_run(tmp_path)).text
+
+
+def test_report_counts_the_confusion_matrix(tmp_path: Path) -> None:
+    page = seen(make_run(tmp_path, each=4, wrong=[0]))
+    assert page.row("true: Parasitized") == ["3 75.0 % right", "1 25.0 %"]
+    assert page.row("true: Uninfected") == ["1 25.0 %", "3 75.0 % right"]
+
+
+@pytest.mark.parametrize("hostile", ["<script>", '"><img src=x onerror=alert(1)>', "{{ page }}"])
+def test_report_shows_hostile_labels_as_text(tmp_path: Path, hostile: str) -> None:
+    run = make_run(tmp_path, labels=(hostile, "Uninfected"), wrong=[1])
+    bare = seen(make_run(tmp_path / "plain", wrong=[1]))
+    page = Seen(rendered(with_data(run, unreadable=(hostile,), notes=(hostile,)), [measured(6, 1)]))
+    assert page.text.count(hostile) > 10
+    assert all(name != "onerror" for _, attributes in page.tags for name in attributes)
+    assert [tag for tag, _ in page.tags if tag in ("script", "img")] == [
+        tag for tag, _ in bare.tags if tag == "img"
+    ]
+
+
+def test_report_puts_a_note_in_the_place_of_a_file_that_is_gone(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    (tmp_path / "images" / "Parasitized" / "cell 1.png").unlink()
+    page = seen(run)
+    assert page.text.count("The file is no longer there.") == 1
+    assert len(page.pictures()) == 5
+
+
+def test_report_shows_no_other_file_than_the_one_that_was_tested(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    (tmp_path / "images" / "Parasitized" / "cell 1.png").write_bytes(encoded(gradient(9, 9), "PNG"))
+    assert seen(run).text.count("The file has changed since.") == 1
+
+
+def test_report_puts_notes_in_the_place_of_files_that_are_no_images(tmp_path: Path) -> None:
+    assert seen(make_run(tmp_path, file=b"none")).text.count("The file cannot be read.") == 6
+
+
+def test_report_needs_neither_images_nor_plot(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    (tmp_path / "history.png").unlink()
+    page = Seen(render_report(run, None))
+    assert page.text.count("The file is no longer there.") == 6
+    assert "history.png is not there" in page.text
+    assert not page.pictures()
+
+
+def test_report_has_no_benchmark_when_none_was_run(tmp_path: Path) -> None:
+    assert "Latency" not in seen(make_run(tmp_path)).text
+
+
+def test_report_shows_what_was_measured(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    page = Seen(rendered(run, [measured(6, 0.85)], SYSTEM))
+    assert page.row("small.tflite") == [
+        "static_int8", "litert", "2", "3.30", "12.3", "0.62", "0.68", "0.87", "1,129", "93",
+        "0.850 6 images", "−5.00",  # noqa: RUF001 - a minus
+    ]  # fmt: skip
+    assert "Some CPU, 2 of 8 CPUs allowed, 4 GB memory, avx2; Linux 6; CPython 3.12" in page.text
+
+
+@pytest.mark.parametrize(("n", "accuracy"), [(5, 0.85), (0, None)])
+def test_report_gives_no_change_when_other_images_were_measured(
+    tmp_path: Path, n: int, accuracy: float | None
+) -> None:
+    assert seen(make_run(tmp_path), [measured(n, accuracy)]).row("small.tflite")[-1] == "-"
+
+
+def test_report_counts_the_split(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    split = (tmp_path / SPLIT).read_text().replace("P0,test", "P0,training")
+    (tmp_path / SPLIT).write_text(split)
+    page = seen(run)
+    assert page.row("Parasitized") == [
+        "1 1 patient",
+        "0 0 patients",
+        "2 2 patients",
+        "3 3 patients",
+    ]
+    assert page.row("All classes") == [
+        "2 1 patient",
+        "0 0 patients",
+        "4 2 patients",
+        "6 3 patients",
+    ]
+    assert "No patient is in two parts." in page.text
+
+
+def test_report_warns_when_a_patient_is_in_two_parts(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    split = (tmp_path / SPLIT).read_text().replace("P1,test", "P1,training", 1)
+    (tmp_path / SPLIT).write_text(split)
+    text = seen(run).text
+    assert "1 patient with images in more than one part, such as P1" in text
+    assert "No patient is in two parts." not in text
+
+
+def test_report_says_where_the_run_came_from(tmp_path: Path) -> None:
+    unreadable = tuple(f"broken {i}.png" for i in range(12))
+    page = seen(with_data(make_run(tmp_path), unreadable=unreadable, notes=("Some note.",)))
+    assert page.row("Configuration") == ["epochs 7"]
+    assert page.row("Seed") == ["11"]
+    assert page.row("Libraries") == ["numpy 2.0.7"]
+    assert page.row("Weights (SHA-256)") == ["e" * 64]
+    assert page.row("Data (SHA-256)") == ["d" * 64]
+    assert page.row("Notes on the data") == ["Some note."]
+    (text,) = page.row("Unreadable images")
+    assert text.startswith("12, left out: broken 0.png, ")
+    assert text.endswith("broken 9.png and 2 more")
+
+
+def test_report_says_whether_averages_were_estimated_anew(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    anew = dataclasses.replace(run, record=dataclasses.replace(run.record, reestimated=True))
+    assert "estimated anew" in seen(anew).row("BatchNormalization")[0]
+    assert "estimated anew" not in seen(run).row("BatchNormalization")[0]
+
+
+def test_report_stays_small_when_images_are_large_and_classes_many(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(256, size=(400, 400, 3), dtype=np.uint8)
+    labels = [f"class {i:02}" for i in range(40)]
+    run = make_run(tmp_path, labels=labels, wrong=[0], file=encoded(Image.fromarray(noise), "PNG"))
+    html = rendered(run)
+    assert len(Seen(html).pictures()) == 32 + 8
+    assert "The first 32 of 40 classes are shown." in Seen(html).text
+    assert len(html.encode()) < 1_500_000
+
+
+def test_report_magnifies_small_images_only(tmp_path: Path) -> None:
+    small, large = tmp_path / "small", tmp_path / "large"
+    runs = make_run(small), make_run(large, file=encoded(gradient(100, 100), "PNG"))
+    magnified = [{image.get("class") for image in seen(run).pictures()} for run in runs]
+    assert magnified == [{"magnified"}, {None}]
+
+
+def test_report_can_be_written_when_a_name_is_not_utf8(tmp_path: Path) -> None:
+    run = with_data(make_run(tmp_path), location="/data/caf\udce9")
+    assert r"/data/caf\udce9" in render_report(run, None).encode().decode()
+
+
+def test_write_report_leaves_the_old_file_when_the_run_is_damaged(tmp_path: Path) -> None:
+    run, target = make_run(tmp_path), tmp_path / "report.html"
+    write_report(target, run, None)
+    old = target.read_bytes()
+    (tmp_path / ANSWERS).write_text("damaged")
+    with pytest.raises(RunError):
+        write_report(target, run, None)
+    assert target.read_bytes() == old
