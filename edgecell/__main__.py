@@ -8,7 +8,7 @@ def main() -> None:
     try:
         from edgecell.cli import run
     except ModuleNotFoundError as error:
-        if error.name not in ("typer", "rich", "httpx", "click"):
+        if error.name not in ("typer", "rich", "httpx"):
             raise
         sys.exit(
             "The edgecell command line is not installed: pip install 'edgecell[cli]', or "

@@ -85,13 +85,11 @@ def answer_all(classifier: Classifier, files: Sequence[ImageFile], *, strict: bo
             try:
                 answered.append(Answer(file.name, classifier.predict(file.read())))
             except ImageError as error:
-                reason = printable_name(str(error))
-                # Where it was the file that could not be read, the reason names it already.
-                named = reason if file.name in reason else f"{file.name}: {reason}"
+                reason = _reason(file.name, error)
                 if strict:
-                    raise ImageError(f"{named} Stopped at it, as --strict asks.") from error
+                    raise ImageError(f"{reason} Stopped at it, as --strict asks.") from error
                 skipped.append(Skipped(file.name, reason))
-                console.skipped(named)
+                console.skipped(reason)
             bars.advance(task)
     if not answered:
         raise DataError(
@@ -100,3 +98,13 @@ def answer_all(classifier: Classifier, files: Sequence[ImageFile], *, strict: bo
             else f"Not one of {len(files):,} images could be read; the reasons are above."
         )
     return Answers(tuple(answered), tuple(skipped))
+
+
+def _reason(name: str, error: ImageError) -> str:
+    """Why an image cannot be read, with its name, which bytes do not have."""
+    reason = printable_name(str(error))
+    if name in reason:
+        return reason
+    if reason.startswith("image "):
+        return f"{name} {reason.removeprefix('image ')}"
+    return f"{name}: {reason}"

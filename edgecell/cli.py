@@ -1,11 +1,11 @@
 """The ``edgecell`` command: its subcommands, its global options, and how it ends."""
 
 import os
+import signal
 import sys
 from importlib import metadata
-from typing import Annotated
+from typing import Annotated, cast
 
-import click
 import typer
 
 from edgecell import console
@@ -65,6 +65,11 @@ def _global_options(
     console.set_quiet(quiet)
 
 
+def _interrupt(_number: int, _frame: object) -> None:
+    """Ends as after Ctrl-C, so that a command that is told to stop tidies up too."""
+    raise KeyboardInterrupt
+
+
 def run(arguments: list[str] | None = None) -> int:
     """Runs the command line.
 
@@ -74,17 +79,20 @@ def run(arguments: list[str] | None = None) -> int:
     Returns:
         The exit status: 0 done, 1 failed or refused, 2 wrong usage, 3 some inputs skipped.
     """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     try:
         status = app(arguments, standalone_mode=False)
     except EdgecellError as error:
         console.error(str(error))
         return error.exit_status
-    except click.ClickException as error:
-        error.show()
+    except typer.TyperException as error:  # wrong usage; Typer holds a click of its own
+        from typer import rich_utils  # it loads a parser of Markdown
+
+        rich_utils.rich_format_error(cast(typer.BadParameter, error))
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        console.error("Interrupted. Nothing half-finished was left behind.")
-        return INTERRUPTED
+    except (KeyboardInterrupt, typer.Abort):
+        status = INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has stopped; Python would complain once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -92,4 +100,6 @@ def run(arguments: list[str] | None = None) -> int:
     except OSError as error:
         console.error(f"The operating system refused: {error}.")
         return 1
+    if status == INTERRUPTED:  # Typer turns Ctrl-C into it, too
+        console.error("Interrupted. Nothing half-finished was left behind.")
     return status if isinstance(status, int) else 0

@@ -186,7 +186,15 @@ def _rich_table(table: Table) -> rich.table.Table:
 
 
 def _is_number(text: str) -> bool:
-    return text.strip()[:1].isdigit() or text.strip()[:1] in "-+"
+    """Whether a cell is empty, a dash, or begins with a whole word that is a number."""
+    first = text.partition(" ")[0].rstrip("%").replace(",", "")
+    if first in ("", "-"):
+        return True
+    try:
+        float(first)
+    except ValueError:
+        return False
+    return True
 
 
 def _as_json(document: Json, _: Sequence[Table]) -> str:

@@ -1,6 +1,7 @@
 """Evaluations as the command ``evaluate`` makes them: right answers on labelled images."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,8 +72,10 @@ def evaluate_artifact(request: Request) -> Evaluated:
             hashes: dict[str, str] = {}
             files = [_file(images, image, hashes) for image in images]
             answers = answer_all(classifier, files, strict=request.strict)
-        evaluation = _evaluation(images, answers, manifest)
-        _say_what_to_know(images, answers, evaluation, manifest)
+        by_name = {image.name: image for image in images}
+    known = [by_name[answer.image] for answer in answers.answered]
+    evaluation = _evaluation(known, answers, manifest)
+    _say_what_to_know(known, evaluation, manifest)
     _warn_of_training_images(artifact, answers, hashes)
     return Evaluated(
         artifact=printable_name(str(artifact.path)),
@@ -102,28 +105,25 @@ def _file(images: LabelledImages, image: LabelledImage, hashes: dict[str, str]) 
     return ImageFile(image.name, read)
 
 
-def _evaluation(images: LabelledImages, answers: Answers, manifest: Manifest) -> Evaluation:
+def _evaluation(
+    images: Sequence[LabelledImage], answers: Answers, manifest: Manifest
+) -> Evaluation:
     labels = manifest.labels
-    known = _answered(images, answers)
     return evaluate(
-        np.array([labels.index(image.label) for image in known]),
+        np.array([labels.index(image.label) for image in images]),
         np.array([list(answer.prediction.probabilities.values()) for answer in answers.answered]),
-        [image.patient for image in known],
+        [image.patient for image in images],
         labels=labels,
         positive_label=manifest.positive_label,
         threshold=manifest.threshold,
     )
 
 
-def _answered(images: LabelledImages, answers: Answers) -> list[LabelledImage]:
-    by_name = {image.name: image for image in images}
-    return [by_name[answer.image] for answer in answers.answered]
-
-
 def _say_what_to_know(
-    images: LabelledImages, answers: Answers, evaluation: Evaluation, manifest: Manifest
+    images: Sequence[LabelledImage], evaluation: Evaluation, manifest: Manifest
 ) -> None:
-    lone = sum(image.patient is None for image in _answered(images, answers))
+    lone = sum(image.patient is None for image in images)
+    present = {image.label for image in images}
     if lone:
         console.warn(
             f"{lone:,} of {evaluation.n:,} images carry no patient and count as one of their own "
@@ -136,10 +136,8 @@ def _say_what_to_know(
         )
     if manifest.positive_label is None:
         console.warn("The artifact has no positive label: sensitivity and AUC are not shown.")
-    elif len(images.labels) == 1:
-        console.warn(
-            f"All images are {images.labels[0]}: figures that need another class are not shown."
-        )
+    elif len(present) == 1:
+        console.warn(f"All images are {present.pop()}: what needs another class is not shown.")
 
 
 def _warn_of_training_images(artifact: Artifact, answers: Answers, hashes: dict[str, str]) -> None:
@@ -183,6 +181,9 @@ def raw_table(evaluated: Evaluated) -> Table:
         (name, str(figure.value), str(figure.low), str(figure.high))
         for name, figure in figures(evaluation)
     ]
-    sample = [("images", str(evaluation.n), "", ""), ("patients", str(evaluation.patients), "", "")]
-    title = f"{evaluated.artifact}, threshold {evaluated.threshold:g}"
-    return Table(title, ("figure", "value", "low", "high"), [*sample, *rows])
+    sample = [
+        ("n", str(evaluation.n), "", ""),
+        ("patients", str(evaluation.patients), "", ""),
+        ("threshold", str(evaluated.threshold), "", ""),
+    ]
+    return Table(evaluated.artifact, ("figure", "value", "low", "high"), [*sample, *rows])

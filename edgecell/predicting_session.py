@@ -1,4 +1,4 @@
-"""Predictions as the command ``predict`` makes them: which images, which artifact, what is shown."""
+"""Predictions as the command ``predict`` makes them: which images, what is shown of them."""
 
 import os
 from collections import Counter
@@ -69,7 +69,7 @@ def predict_images(request: Request) -> Predicted:
         console.say(f"Model: {artifact.path} (name another with --model)")
     paths = find_images(request.images)
     with open_artifact(artifact, request.threads) as classifier:
-        files = [ImageFile(printable_name(str(path)), path.absolute) for path in paths]
+        files = [_file(path) for path in paths]
         return Predicted(
             model=printable_name(str(artifact.path)),
             engine=classifier.engine,
@@ -93,6 +93,10 @@ def find_images(given: Sequence[Path]) -> list[Path]:
     for path in given:
         found += _images_below(path) if path.is_dir() else [path]
     return found
+
+
+def _file(path: Path) -> ImageFile:
+    return ImageFile(printable_name(str(path)), lambda: path)
 
 
 def _images_below(folder: Path) -> list[Path]:
@@ -139,9 +143,8 @@ def document(predicted: Predicted) -> Json:
 
 def table(predicted: Predicted) -> Table:
     """One row an image, numbers with all their digits, for files."""
-    columns = ("image", "label", "probability")
-    columns += ("positive",) if predicted.positive_label is not None else ()
-    columns += tuple(f"p({label})" for label in predicted.labels)
+    positive = ("positive",) if predicted.positive_label is not None else ()
+    by_label = (f"p({label})" for label in predicted.labels)
     rows = [
         (
             *_words(answer, str(answer.prediction.probability)),
@@ -149,7 +152,7 @@ def table(predicted: Predicted) -> Table:
         )
         for answer in predicted.answers.answered
     ]
-    return Table("", columns, rows)
+    return Table("", ("image", "label", "probability", *positive, *by_label), rows)
 
 
 def lines(predicted: Predicted) -> list[str]:

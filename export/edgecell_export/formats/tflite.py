@@ -45,7 +45,7 @@ class TFLiteConverter(SingleFileConverter):
         ) from failure
 
     def signature(self, path: Path) -> Signature:
-        with engine_for(self.format).open(path.read_bytes(), 1) as session:
+        with converter_output(), engine_for(self.format).open(path.read_bytes(), 1) as session:
             return session.signature
 
     def operators(self, path: Path) -> Operators:

@@ -1,0 +1,27 @@
+"""``edgecell inspect``: what an artifact says of itself and what it computes."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgecell import console
+from edgecell.console import JsonOption, OutputOption
+
+
+def inspect(
+    artifact: Annotated[Path, typer.Argument(help="What `edgecell export` wrote.")],
+    as_json: JsonOption = False,
+    output: OutputOption = None,
+) -> None:
+    """Shows an artifact: labels, signature, preprocessing, operators, parity, figures, origin."""
+    console.check_output(output)
+    from edgecell import inspecting_session
+
+    inspected = inspecting_session.inspect_artifact(artifact)
+    console.present(
+        inspecting_session.document(inspected),
+        inspecting_session.tables(inspected),
+        as_json=as_json,
+        output=output,
+    )
