@@ -33,21 +33,17 @@ def bench(
 ) -> None:
     """Measures artifacts: size, load time, latency, images a second, memory, accuracy."""
     console.check_output(output)
-    from edgecell import benching_session
+    from edgecell.tasks import benching
     from edgecell_runtime.system import describe_system
 
-    done = benching_session.benchmark(
-        benching_session.Request(tuple(artifacts or ()), data, threads)
-    )
+    done = benching.benchmark(benching.Request(tuple(artifacts or ()), data, threads))
     document: codec.Json = {
         "system": codec.encode(describe_system()),
         "method": HOW,
         "results": codec.encode(done.results),
         "skipped": [{"artifact": name, "reason": reason} for name, reason in done.skipped],
     }
-    console.present(
-        document, [benching_session.result_table(done.results)], as_json=as_json, output=output
-    )
+    console.present(document, [benching.result_table(done.results)], as_json=as_json, output=output)
     console.say(HOW)
     if done.skipped:
         raise typer.Exit(console.SKIPPED_STATUS)

@@ -18,28 +18,26 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Of the cells and the training.")] = 0,
 ) -> None:
     """Draws cells, trains, exports, measures, and writes a report, in about two minutes."""
-    from edgecell import benching_session, exporting_session, training_session
     from edgecell.report import write_report
+    from edgecell.tasks import benching, exporting, training
     from edgecell_runtime.system import describe_system
 
-    run = training_session.train_run(training_session.Request(None, seed=seed), out / "runs")
+    run = training.train_run(training.Request(None, seed=seed), out / "runs")
     exported = []
     for form, quantize in EXPORTS:
-        request = exporting_session.Request(run.folder, form, quantize)
-        exported += exporting_session.export_run(request)
+        request = exporting.Request(run.folder, form, quantize)
+        exported += exporting.export_run(request)
     console.say("Measuring ...")
-    measured = benching_session.benchmark(
-        benching_session.Request(tuple(item.path for item in exported))
-    )
+    measured = benching.benchmark(benching.Request(tuple(item.path for item in exported)))
     report = out / "report.html"
     with run.open_images() as images:
         write_report(report, run, images, measured.results, describe_system())
     console.present(
         None,
         [
-            training_session.result_table(run),
-            exporting_session.result_table(exported),
-            benching_session.result_table(measured.results),
+            training.result_table(run),
+            exporting.result_table(exported),
+            benching.result_table(measured.results),
         ],
         as_json=False,
         output=None,

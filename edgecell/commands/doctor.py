@@ -6,7 +6,7 @@ import typer
 
 from edgecell import console
 from edgecell.console import JsonOption, OutputOption, Table
-from edgecell.diagnosis import Diagnosis, GpuCheck, Part, diagnose
+from edgecell.tasks.diagnosing import Diagnosis, GpuCheck, Part, diagnose
 from edgecell_runtime import codec
 
 

@@ -25,15 +25,11 @@ def evaluate(
 ) -> None:
     """Measures accuracy, sensitivity, specificity and AUC, with intervals over patients."""
     console.check_output(output)
-    from edgecell import evaluating_session
+    from edgecell.tasks import evaluating
 
-    evaluated = evaluating_session.evaluate_artifact(
-        evaluating_session.Request(artifact, data, threads, strict)
-    )
-    document = evaluating_session.document(evaluated)
-    console.write(document, [evaluating_session.raw_table(evaluated)], output)
-    console.present(
-        document, [evaluating_session.result_table(evaluated)], as_json=as_json, output=None
-    )
+    evaluated = evaluating.evaluate_artifact(evaluating.Request(artifact, data, threads, strict))
+    document = evaluating.document(evaluated)
+    console.write(document, [evaluating.raw_table(evaluated)], output)
+    console.present(document, [evaluating.result_table(evaluated)], as_json=as_json, output=None)
     if evaluated.skipped:
         raise typer.Exit(console.SKIPPED_STATUS)

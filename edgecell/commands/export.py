@@ -26,14 +26,12 @@ def export(
 ) -> None:
     """Converts a run's model, and writes it only if it gives the same answers."""
     console.check_output(output)
-    from edgecell import exporting_session
+    from edgecell.tasks import exporting
 
-    exported = exporting_session.export_run(
-        exporting_session.Request(run, form, quantize, data, out)
-    )
+    exported = exporting.export_run(exporting.Request(run, form, quantize, data, out))
     console.present(
-        exporting_session.document(exported),
-        [exporting_session.result_table(exported)],
+        exporting.document(exported),
+        [exporting.result_table(exported)],
         as_json=as_json,
         output=output,
     )

@@ -16,12 +16,12 @@ def inspect(
 ) -> None:
     """Shows an artifact: labels, signature, preprocessing, operators, parity, figures, origin."""
     console.check_output(output)
-    from edgecell import inspecting_session
+    from edgecell.tasks import inspecting
 
-    inspected = inspecting_session.inspect_artifact(artifact)
+    inspected = inspecting.inspect_artifact(artifact)
     console.present(
-        inspecting_session.document(inspected),
-        inspecting_session.tables(inspected),
+        inspecting.document(inspected),
+        inspecting.tables(inspected),
         as_json=as_json,
         output=output,
     )

@@ -32,18 +32,16 @@ def predict(
     Without --model, an artifact of the latest run in ./runs is taken, and named.
     """
     console.check_output(output)
-    from edgecell import predicting_session
+    from edgecell.tasks import predicting
 
-    predicted = predicting_session.predict_images(
-        predicting_session.Request(tuple(images), model, threads, strict)
-    )
-    document = predicting_session.document(predicted)
-    console.write(document, [predicting_session.table(predicted)], output)
+    predicted = predicting.predict_images(predicting.Request(tuple(images), model, threads, strict))
+    document = predicting.document(predicted)
+    console.write(document, [predicting.table(predicted)], output)
     if as_json:
         typer.echo(codec.dumps(document, indent=2))
     else:
-        typer.echo("\n".join(predicting_session.lines(predicted)))
+        typer.echo("\n".join(predicting.lines(predicted)))
         if len(predicted.answers.answered) > 1:
-            console.say(predicting_session.summary(predicted))
+            console.say(predicting.summary(predicted))
     if predicted.answers.skipped:
         raise typer.Exit(console.SKIPPED_STATUS)

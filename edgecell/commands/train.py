@@ -31,13 +31,13 @@ def train(
 ) -> None:
     """Trains a classifier and leaves a run: model, split, history, test report."""
     console.check_output(output)
-    from edgecell import training_session
+    from edgecell.tasks import training
 
-    run = training_session.train_run(
-        training_session.Request(data, preset, epochs, batch_size, seed, positive), out
+    run = training.train_run(
+        training.Request(data, preset, epochs, batch_size, seed, positive), out
     )
     document = {"run": str(run.folder), **_object(codec.encode(run.record))}
-    console.present(document, [training_session.result_table(run)], as_json=as_json, output=output)
+    console.present(document, [training.result_table(run)], as_json=as_json, output=output)
     console.say(f"Run:    {console.shown(run.folder)}")
     console.say(f"Report: {console.shown(run.folder / 'report.html')}")
     console.say("Next: edgecell export --format tflite")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.command_line import invoke, write_file
 
-from edgecell import diagnosis
+from edgecell.tasks import diagnosing
 from edgecell_runtime.engines import ENGINES, Engine
 from edgecell_runtime.engines.base import Session
 
@@ -38,7 +38,7 @@ def test_doctor_shows_versions_machine_parts_and_engines(
     assert found["edgecell"] == metadata.version("edgecell")
     assert found["system"]["python"].endswith(sys.version.split()[0])
     assert 1 <= found["system"]["allowed_cpus"] <= found["system"]["host_cpus"]
-    assert [part["name"] for part in found["parts"]] == list(diagnosis.PARTS)
+    assert [part["name"] for part in found["parts"]] == list(diagnosing.PARTS)
     assert {check["name"]: check["works"] for check in found["engines"]} == {
         "litert": True,
         "onnxruntime": True,
@@ -84,7 +84,7 @@ def test_broken_engine_is_shown_with_its_reason_and_status_1(
 def test_engine_that_is_not_installed_is_no_failure(
     modules: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(diagnosis, "PARTS", {**diagnosis.PARTS, "onnx": ("no-such-thing",)})
+    monkeypatch.setattr(diagnosing, "PARTS", {**diagnosing.PARTS, "onnx": ("no-such-thing",)})
     outcome = invoke(capsys, "doctor", "--json")
     (check,) = outcome.document["engines"]
     (part,) = [part for part in outcome.document["parts"] if part["name"] == "onnx"]
@@ -98,7 +98,7 @@ def test_engine_that_is_not_installed_is_no_failure(
 def test_missing_part_is_shown_with_how_to_install_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(diagnosis, "PARTS", {**diagnosis.PARTS, "train": ("keras", "no-thing")})
+    monkeypatch.setattr(diagnosing, "PARTS", {**diagnosing.PARTS, "train": ("keras", "no-thing")})
     shown = " ".join(invoke(capsys, "doctor").out.split())
     assert "train no pip install 'edgecell[train]' (missing: no-thing)" in shown
 
@@ -124,17 +124,17 @@ class config:
         )
 """
     write_file(modules / "tensorflow.py", stub.encode())
-    assert diagnosis.check_gpu() == diagnosis.GpuCheck(names, detail)
+    assert diagnosing.check_gpu() == diagnosing.GpuCheck(names, detail)
 
 
 def test_keras_backend_is_the_environments_then_the_files_then_the_default(tmp_path: Path) -> None:
     home = {"KERAS_HOME": str(tmp_path)}
-    assert diagnosis.keras_backend(home) == "tensorflow (Keras's default)"
+    assert diagnosing.keras_backend(home) == "tensorflow (Keras's default)"
     write_file(tmp_path / "keras.json", b"not JSON")
-    assert diagnosis.keras_backend(home) == "tensorflow (Keras's default)"
+    assert diagnosing.keras_backend(home) == "tensorflow (Keras's default)"
     write_file(tmp_path / "keras.json", json.dumps({"backend": "jax"}).encode())
-    assert diagnosis.keras_backend(home) == f"jax ({tmp_path / 'keras.json'})"
-    chosen = diagnosis.keras_backend({**home, "KERAS_BACKEND": "torch"})
+    assert diagnosing.keras_backend(home) == f"jax ({tmp_path / 'keras.json'})"
+    chosen = diagnosing.keras_backend({**home, "KERAS_BACKEND": "torch"})
     assert chosen == "torch (KERAS_BACKEND)"
 
 
@@ -152,6 +152,6 @@ def test_parts_are_the_extras_of_the_project() -> None:
                 found.add(re.split(r"[\[>=<~! ]", requirement)[0])
         return found
 
-    for part, distributions in diagnosis.PARTS.items():
+    for part, distributions in diagnosing.PARTS.items():
         assert set(distributions) == names(part)
-    assert set(diagnosis.PARTS) == set(extras) - {"all", "train-gpu", "train-jax"}
+    assert set(diagnosing.PARTS) == set(extras) - {"all", "train-gpu", "train-jax"}

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from edgecell import console
-from edgecell.answers import Answers, ImageFile, Skipped, answer_all
-from edgecell.artifacts import open_artifact
 from edgecell.console import Table
+from edgecell.tasks.answers import Answers, ImageFile, Skipped, answer_all
+from edgecell.tasks.artifacts import open_artifact
 from edgecell_export.card import figure_text, figures
 from edgecell_runtime import codec
 from edgecell_runtime.artifact import Artifact, read_artifact

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgecell import console
-from edgecell.answers import Answer, Answers, ImageFile, answer_all
-from edgecell.artifacts import latest_artifact, open_artifact
 from edgecell.console import Table
+from edgecell.tasks.answers import Answer, Answers, ImageFile, answer_all
+from edgecell.tasks.artifacts import latest_artifact, open_artifact
 from edgecell_runtime import codec
 from edgecell_runtime.artifact import read_artifact
 from edgecell_runtime.codec import Json

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from edgecell import console
 from edgecell.console import Table
-from edgecell.manifest_tables import manifest_tables
+from edgecell.tasks.manifest_tables import manifest_tables
 from edgecell_export.operators import (
     Operators,
     onnx_operators,

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecell import console
-from edgecell.artifacts import run_artifacts
 from edgecell.console import Table
+from edgecell.tasks.artifacts import run_artifacts
 from edgecell_runtime import codec
 from edgecell_runtime.artifact import read_artifact
 from edgecell_runtime.benchmark import BenchmarkJob, HeldOutImage
@@ -118,7 +118,7 @@ def _measure(artifact: Path, held_out: HeldOut, threads: int | None) -> Benchmar
         np.save(pixels, _pixels(held_out, spec))
         job = BenchmarkJob(str(artifact), str(pixels), held_out.location, held_out.images, threads)
         child = subprocess.run(
-            [sys.executable, "-m", "edgecell.bench_child"],
+            [sys.executable, "-m", "edgecell.tasks.bench_child"],
             input=codec.dumps(job),
             capture_output=True,
             text=True,
