@@ -73,8 +73,9 @@ def decode(
             progress(done + 1, len(images))
     lost = sorted(set(images.labels) - {image.label for image in kept})
     if lost:
+        name, reason = next(bad for bad in unreadable if bad[0].startswith(f"{lost[0]}/"))
         raise DataError(
-            f"Not one image of {lost[0]} in {images.location} can be read; the first fails with: "
-            f"{next(reason for name, reason in unreadable if name.startswith(lost[0]))}"
+            f"Not one image of {lost[0]} in {images.location} can be read; the first, {name}, "
+            f"fails with: {reason}"
         )
     return Decoded(tuple(kept), np.stack(rows), tuple(hashes), tuple(unreadable))

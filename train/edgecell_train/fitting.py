@@ -133,14 +133,12 @@ class _Epochs:
         Raises:
             TrainingError: The loss is not a number.
         """
-        if not np.isfinite(loss):
-            raise TrainingError(
-                f"The training loss became {loss} in epoch {len(self.records) + 1}; the training "
-                "diverged. Try another seed, or a larger batch."
-            )
-        if steps_done < _LAGGING_STEPS:
-            self._reestimated = _reestimate(self._model, self._training.pixels)
+        self._require_number("training", loss)
+        lagging = steps_done < _LAGGING_STEPS
+        self._reestimated = lagging and _reestimate(self._model, self._training.pixels)
         record = EpochRecord(len(self.records) + 1, loss, accuracy, *self._validate())
+        # The last step of an epoch can spoil the weights after the loss was taken.
+        self._require_number("validation", record.validation_loss)
         self.records.append(record)
         return record
 
@@ -155,6 +153,13 @@ class _Epochs:
             return True
         self._model.set_weights(kept)
         return False
+
+    def _require_number(self, kind: str, loss: float) -> None:
+        if not np.isfinite(loss):
+            raise TrainingError(
+                f"The {kind} loss became {loss} in epoch {len(self.records) + 1}; the training "
+                "diverged. Try another seed, or a larger batch."
+            )
 
     def _validate(self) -> tuple[float, float]:
         result = self._model.evaluate(
@@ -192,10 +197,11 @@ def _reestimate(model: KerasModel, pixels: NDArray[np.uint8]) -> bool:
     try:
         for layer in dropouts:
             layer.rate = 0.0  # the averages are for inference, which drops nothing
-        for index, start in enumerate(range(0, len(chosen), _REESTIMATION_BATCH)):
-            for layer in layers:
-                layer.momentum = index / (index + 1)  # the mean of all batches so far
+        for start in range(0, len(chosen), _REESTIMATION_BATCH):
             batch = pixels[chosen[start : start + _REESTIMATION_BATCH]].astype(np.float32)
+            for layer in layers:
+                # The mean over all images so far; the last batch may be a small one.
+                layer.momentum = start / (start + len(batch))
             model(batch, training=True)
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):

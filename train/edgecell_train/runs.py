@@ -29,7 +29,7 @@ DRAWN_CELLS: Final = "drawn-cells.zip"
 LATEST: Final = "latest"
 DEFAULT_RUNS: Final = Path("runs")
 
-_SPLIT_COLUMNS: Final = ("name", "label", "patient", "part", "sha256")
+SPLIT_COLUMNS: Final = ("name", "label", "patient", "part", "sha256")
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Run:
             RunError: The file is missing or damaged.
         """
         rows = []
-        for row in _read_csv(self.folder / SPLIT, _SPLIT_COLUMNS):
+        for row in _read_csv(self.folder / SPLIT, SPLIT_COLUMNS):
             if row["part"] not in PARTS or row["label"] not in self.record.labels:
                 raise RunError(f"{self.folder / SPLIT} is damaged: it has the row {row}.")
             image = KnownImage(row["name"], row["sha256"], row["label"])
@@ -156,6 +156,8 @@ class Run:
                 probabilities = tuple(float(row[f"p({label})"]) for label in labels)
             except ValueError as error:
                 raise RunError(f"{self.folder / ANSWERS} is damaged: {error}.") from error
+            if row["label"] not in labels or not all(0 <= p <= 1 for p in probabilities):
+                raise RunError(f"{self.folder / ANSWERS} is damaged: it has the row {row}.")
             image = KnownImage(row["name"], row["sha256"], row["label"])
             answers.append(Answer(image, probabilities))
         return answers
@@ -263,8 +265,11 @@ def point_latest(folder: Path) -> None:
     temporary = folder.parent / f".{LATEST}.{os.getpid()}"
     with storage_errors(link):
         temporary.unlink(missing_ok=True)
-        temporary.symlink_to(folder.name)
-        temporary.replace(link)
+        try:
+            temporary.symlink_to(folder.name)
+            temporary.replace(link)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def csv_text(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -290,11 +295,12 @@ def _read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     try:
         with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             reader = csv.DictReader(file)
+            found = set(reader.fieldnames or ())
             rows = list(reader)
     except (OSError, csv.Error) as error:
         raise RunError(f"{path} cannot be read: {error}.") from error
-    if reader.fieldnames is None or not set(columns) <= set(reader.fieldnames):
+    if not set(columns) <= found:
         raise RunError(f"{path} is damaged: expected the columns {', '.join(columns)}.")
-    if any(None in row.values() for row in rows):
-        raise RunError(f"{path} is damaged: a row is cut short.")
+    if any(None in row or None in row.values() for row in rows):
+        raise RunError(f"{path} is damaged: a row has too few or too many fields.")
     return rows

@@ -26,8 +26,9 @@ def split(labels: Sequence[str], patients: Sequence[str | None], seed: int) -> N
 
     Whole patients are dealt to ten folds by scikit-learn's ``StratifiedGroupKFold``, the most
     uneven first, each to the fold whose class counts it levels best; that evens out the patients'
-    sizes too. An image without a patient is dealt on its own. With few patients a deal can leave a
-    part without a class; then the next of twenty deals is taken, in an order set by the seed.
+    sizes too. An image without a patient is dealt on its own. Seven folds become training, one
+    validation and two test, drawn by the seed. With few patients a deal can leave a part without a
+    class; then the next of twenty deals is taken, in an order set by the seed.
 
     Args:
         labels: One an image.
@@ -49,13 +50,20 @@ def split(labels: Sequence[str], patients: Sequence[str | None], seed: int) -> N
             "of each class are needed to train, validate and test."
         )
     groups = np.array([p if p is not None else f"image {i}" for i, p in enumerate(patients)])
+    found = len(set(groups))
+    if found < _FOLDS:
+        raise DataError(
+            f"The images come from {found} patients; at least {_FOLDS} are needed to train, "
+            "validate and test without sharing one. Add patients of every class."
+        )
     for attempt in range(_ATTEMPTS):
-        parts = _parts_of_folds(_deal(truth, groups, seed + attempt * 1_000_003))
+        attempt_seed = (seed + attempt * 1_000_003) % 2**32
+        parts = _parts_of_folds(_deal(truth, groups, attempt_seed), attempt_seed)
         present = {(part, label) for part, label in zip(parts, truth, strict=True)}
         if len(present) == len(PARTS) * len(classes):
             return parts
     raise DataError(
-        f"The images come from {len(set(groups))} patients, too few to give training, validation "
+        f"The images come from {found} patients, too few to give training, validation "
         "and test patients of every class without sharing one. Add patients of every class."
     )
 
@@ -65,16 +73,19 @@ def _deal(truth: NDArray[np.str_], groups: NDArray[np.str_], seed: int) -> NDArr
 
     alone = len(set(groups)) == len(groups)
     deal = StratifiedKFold if alone else StratifiedGroupKFold
+    used = None if alone else groups
     folds = np.empty(len(truth), dtype=np.int64)
-    splitter = deal(_FOLDS, shuffle=True, random_state=seed % 2**32)
-    for fold, (_, members) in enumerate(splitter.split(truth, truth, groups)):
+    splitter = deal(_FOLDS, shuffle=True, random_state=seed)
+    for fold, (_, members) in enumerate(splitter.split(truth, truth, used)):
         folds[members] = fold
     return folds
 
 
-def _parts_of_folds(folds: NDArray[np.int64]) -> NDArray[np.str_]:
+def _parts_of_folds(folds: NDArray[np.int64], seed: int) -> NDArray[np.str_]:
     part_of_fold = np.empty(_FOLDS, dtype="<U10")
     for part, members in _FOLDS_OF.items():
         part_of_fold[list(members)] = part
-    parts: NDArray[np.str_] = part_of_fold[folds]
+    # The deal itself hardly depends on the seed where patients differ in size.
+    drawn = np.random.default_rng(seed).permutation(part_of_fold)
+    parts: NDArray[np.str_] = drawn[folds]
     return parts

@@ -1,6 +1,9 @@
 """From labelled images to a finished run."""
 
+import contextlib
 import datetime
+import tempfile
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
@@ -14,18 +17,21 @@ from edgecell_export.source import source_probabilities
 from edgecell_export.tensorflow import import_keras
 from edgecell_runtime import codec
 from edgecell_runtime.errors import UsageError
-from edgecell_runtime.files import replacing
+from edgecell_runtime.files import replacing, storage_errors
 from edgecell_runtime.labelled import LabelledImages
+from edgecell_runtime.manifest import Evaluation
 from edgecell_train import plots
 from edgecell_train.decoding import Decoded, decode
 from edgecell_train.fitting import FitOptions, Fitted, LabelledPixels, fit
 from edgecell_train.presets import Preset
+from edgecell_train.presets.base import KerasModel
 from edgecell_train.runs import (
     ANSWERS,
     DRAWN_CELLS,
     HISTORY,
     RECORD,
     SPLIT,
+    SPLIT_COLUMNS,
     DataRecord,
     Run,
     RunRecord,
@@ -38,7 +44,16 @@ from edgecell_train.statistics import evaluate
 
 POSITIVE_BY_DEFAULT: Final = "Parasitized"
 
-_LIBRARIES: Final = ("edgecell", "tensorflow", "keras", "numpy", "pillow", "scikit-learn")
+_LIBRARIES: Final = (
+    "edgecell",
+    "tensorflow",
+    "tensorflow-cpu",
+    "jax",
+    "keras",
+    "numpy",
+    "pillow",
+    "scikit-learn",
+)
 
 
 @dataclass(frozen=True)
@@ -99,53 +114,37 @@ def train(images: LabelledImages, config: TrainConfig, runs: Path, watcher: Watc
         TrainingError: Training diverged.
         StorageError: The run could not be written; nothing was left.
     """
-    labels = images.labels
-    positive = positive_label(labels, config.positive)
+    positive = positive_label(images.labels, config.positive)
+    _require_writable(runs)
+    preset = config.preset
     reading = watcher.stage("Reading images")
-    decoded = decode(
-        images, config.preset.preprocessing, lambda done, total: reading(done, total, "")
+    decoded = decode(images, preset.preprocessing, lambda done, total: reading(done, total, ""))
+    parts = split(
+        [image.label for image in decoded.images],
+        [image.patient for image in decoded.images],
+        config.options.seed,
     )
-    truth = np.array([labels.index(image.label) for image in decoded.images])
-    patients = [image.patient for image in decoded.images]
-    parts = split([image.label for image in decoded.images], patients, config.options.seed)
-    fitted = fit(
-        config.preset,
-        config.options,
-        _part(decoded, truth, parts, "training"),
-        _part(decoded, truth, parts, "validation"),
-        watcher.stage("Training"),
+    truth = np.array([images.labels.index(image.label) for image in decoded.images])
+    training, validation = (
+        LabelledPixels(decoded.pixels[parts == part], truth[parts == part])
+        for part in ("training", "validation")
     )
+    fitted = fit(preset, config.options, training, validation, watcher.stage("Training"))
     testing = watcher.stage("Testing")
     test = parts == "test"
-    head = config.preset.head
-    probabilities = source_probabilities(fitted.model, decoded.pixels[test], head, labels)
+    probabilities = source_probabilities(
+        fitted.model, decoded.pixels[test], preset.head, images.labels
+    )
     evaluation = evaluate(
         truth[test],
         probabilities,
-        [patient for patient, is_test in zip(patients, test, strict=True) if is_test],
-        labels=labels,
+        [decoded.images[i].patient for i in np.flatnonzero(test)],
+        labels=images.labels,
         positive_label=positive,
         threshold=0.5,
     )
-    record = RunRecord(
-        preset=config.preset.name,
-        configuration={
-            "preset": config.preset.name,
-            "epochs": config.options.epochs,
-            "batch_size": config.options.batch_size,
-        },
-        seed=config.options.seed,
-        labels=labels,
-        positive_label=positive,
-        preprocessing=config.preset.preprocessing,
-        head=head,
-        data=_data_record(images, decoded, config.drawn),
-        weights_sha256=weights_sha256(fitted.model),
-        versions={name: metadata.version(name) for name in _LIBRARIES},
-        time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        evaluation=evaluation,
-        reestimated=fitted.reestimated,
-    )
+    data = _data_record(images, decoded, config.drawn)
+    record = _record(config, images.labels, positive, data, fitted, evaluation)
     folder = _new_folder(runs, record)
     with replacing(folder) as temporary:
         _write(temporary, record, fitted, decoded, parts, probabilities)
@@ -170,11 +169,12 @@ def positive_label(labels: tuple[str, ...], asked: str | None) -> str | None:
     return asked
 
 
-def _part(
-    decoded: Decoded, truth: NDArray[np.int64], parts: NDArray[np.str_], part: str
-) -> LabelledPixels:
-    chosen = parts == part
-    return LabelledPixels(decoded.pixels[chosen], truth[chosen])
+def _require_writable(runs: Path) -> None:
+    """Finds out before the training, and not after it, whether a run can be put there."""
+    with storage_errors(runs):
+        runs.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=runs):
+            pass
 
 
 def _data_record(images: LabelledImages, decoded: Decoded, drawn: bool) -> DataRecord:
@@ -189,6 +189,45 @@ def _data_record(images: LabelledImages, decoded: Decoded, drawn: bool) -> DataR
         notes=images.notes,
         drawn=drawn,
     )
+
+
+def _record(
+    config: TrainConfig,
+    labels: tuple[str, ...],
+    positive: str | None,
+    data: DataRecord,
+    fitted: Fitted,
+    evaluation: Evaluation,
+) -> RunRecord:
+    preset, options = config.preset, config.options
+    return RunRecord(
+        preset=preset.name,
+        configuration={
+            "preset": preset.name,
+            "epochs": options.epochs,
+            "batch_size": options.batch_size,
+        },
+        seed=options.seed,
+        labels=labels,
+        positive_label=positive,
+        preprocessing=preset.preprocessing,
+        head=preset.head,
+        data=data,
+        weights_sha256=weights_sha256(fitted.model),
+        versions=_versions(),
+        time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        evaluation=evaluation,
+        reestimated=fitted.reestimated,
+    )
+
+
+def _versions() -> dict[str, str]:
+    """Of the libraries that are installed: with JAX there need not be a TensorFlow."""
+    versions = {}
+    for name in _LIBRARIES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
 
 
 def _new_folder(runs: Path, record: RunRecord) -> Path:
@@ -211,13 +250,11 @@ def _write(
 ) -> None:
     folder.mkdir()
     (folder / RECORD).write_text(codec.dumps(record, indent=2), encoding="utf-8")
-    # The same graph and weights without the optimiser's state, which is twice their size.
-    model = import_keras().Model(fitted.model.inputs, fitted.model.outputs, name="model")
-    model.save(folder / f"{record.preset}.keras")
+    _save_model(fitted.model, folder / f"{record.preset}.keras")
     rows = list(zip(decoded.images, decoded.sha256, parts, strict=True))
     _write_csv(
         folder / SPLIT,
-        ("name", "label", "patient", "part", "sha256"),
+        SPLIT_COLUMNS,
         [(image.name, image.label, image.patient, part, sha) for image, sha, part in rows],
     )
     tested = [(image, sha) for image, sha, part in rows if part == "test"]
@@ -238,6 +275,15 @@ def _write(
         ],
     )
     (folder / "history.png").write_bytes(plots.history(fitted.history))
+
+
+def _save_model(model: KerasModel, path: Path) -> None:
+    # The same graph and weights without the optimiser's state, which is twice their size.
+    bare = import_keras().Model(model.inputs, model.outputs, name="model")
+    with warnings.catch_warnings():
+        # Keras hands its variables to h5py in a way that NumPy 2 has deprecated.
+        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+        bare.save(path)
 
 
 def _write_csv(path: Path, columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:

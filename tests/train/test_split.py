@@ -1,0 +1,168 @@
+"""No patient crosses, and the parts are alike."""
+
+import csv
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from edgecell_runtime.errors import DataError
+from edgecell_train.split import PARTS, split
+
+REPOSITORY = Path(__file__).parents[2]
+SHARES = {"training": 0.7, "validation": 0.1, "test": 0.2}
+
+# Images of each class that a patient has.
+some_counts = st.tuples(*3 * [st.integers(0, 12)])
+layouts = st.lists(some_counts.filter(any), min_size=1, max_size=40)
+
+
+def _spread_out(
+    counts: Sequence[tuple[int, ...]], singles: int = 0
+) -> tuple[list[str], list[str | None]]:
+    """Labels and patients of images, in no order, and images without a patient, of each class."""
+    images: list[tuple[str, str | None]] = [
+        ("abc"[label], f"P{patient}")
+        for patient, of_label in enumerate(counts)
+        for label, count in enumerate(of_label)
+        for _ in range(count)
+    ]
+    labels = {label for label, _ in images} or {"a", "b"}
+    images += [(label, None) for label in sorted(labels) for _ in range(singles)]
+    order = np.random.default_rng(0).permutation(len(images))
+    return [images[i][0] for i in order], [images[i][1] for i in order]
+
+
+def _realistic(seed: int) -> tuple[list[str], list[str | None]]:
+    """160 patients of 65 to 700 cells, a quarter of them healthy, the others mixed."""
+    rng = np.random.default_rng(seed)
+    sizes = np.clip(rng.lognormal(np.log(130), 0.5, 160), 65, 700).astype(int)
+    infected = np.where(np.arange(160) % 4 == 0, 0, rng.beta(6, 3, 160))
+    counts = [
+        (int(n * share), n - int(n * share)) for n, share in zip(sizes, infected, strict=True)
+    ]
+    return _spread_out(counts)
+
+
+def _parts_of_patients(
+    parts: NDArray[np.str_], patients: Sequence[str | None]
+) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for part, patient in zip(parts, patients, strict=True):
+        if patient is not None:
+            found.setdefault(patient, set()).add(str(part))
+    return found
+
+
+def _require_alike(
+    parts: NDArray[np.str_], labels: Sequence[str], patients: Sequence[str | None]
+) -> None:
+    """Images, patients and classes have nearly the same shares in each part."""
+    of_patients = _parts_of_patients(parts, patients)
+    assert all(len(found) == 1 for found in of_patients.values())
+    truth = np.asarray(labels)
+    for part, share in SHARES.items():
+        chosen = parts == part
+        assert chosen.mean() == pytest.approx(share, abs=0.025)
+        with_patients = sum(part in found for found in of_patients.values())
+        assert with_patients / len(of_patients) == pytest.approx(share, abs=0.04)
+        for label in set(labels):
+            assert (truth[chosen] == label).mean() == pytest.approx(
+                (truth == label).mean(), abs=0.03
+            )
+
+
+@settings(max_examples=150, deadline=None)
+@given(counts=layouts, singles=st.integers(0, 12), seed=st.integers(0, 2**63))
+def test_no_patient_is_in_two_parts_whatever_the_layout(
+    counts: list[tuple[int, ...]], singles: int, seed: int
+) -> None:
+    labels, patients = _spread_out(counts, singles)
+    try:
+        parts = split(labels, patients, seed)
+    except DataError:
+        return
+    assert parts.shape == (len(labels),)
+    assert all(len(found) == 1 for found in _parts_of_patients(parts, patients).values())
+    assert set(zip(parts, labels, strict=True)) == {(p, label) for p in PARTS for label in labels}
+
+
+@settings(max_examples=40, deadline=None)
+@given(sizes=st.lists(st.integers(1, 30), min_size=20, max_size=40), seed=st.integers(0, 2**32 - 1))
+def test_split_is_found_when_every_patient_has_every_class(sizes: list[int], seed: int) -> None:
+    labels, patients = _spread_out([(size, size) for size in sizes])
+    assert set(split(labels, patients, seed)) == set(PARTS)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_parts_are_alike_on_a_realistic_layout(seed: int) -> None:
+    labels, patients = _realistic(seed)
+    _require_alike(split(labels, patients, seed), labels, patients)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_parts_are_alike_on_nlms_cells(seed: int) -> None:
+    folder = Path(os.environ.get("EDGECELL_DATA") or REPOSITORY.parent / "shared" / "data")
+    table = folder / "nlm-cells-patients.csv"
+    if not table.is_file():
+        pytest.skip(f"NLM's cells are not in {folder}; set EDGECELL_DATA to where they are")
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    labels, patients = [row["label"] for row in rows], [row["patient"] for row in rows]
+    _require_alike(split(labels, patients, seed), labels, patients)
+
+
+def test_images_without_a_patient_are_split_one_by_one_with_even_classes() -> None:
+    labels, patients = ["a"] * 200 + ["b"] * 50, [None] * 250
+    parts = split(labels, patients, 5)
+    for part, share in SHARES.items():
+        assert np.count_nonzero(parts[:200] == part) == 200 * share
+        assert np.count_nonzero(parts[200:] == part) == 50 * share
+
+
+def test_images_without_a_patient_do_not_keep_the_others_from_staying_together() -> None:
+    labels, patients = _spread_out([(6, 6)] * 15, singles=60)
+    parts = split(labels, patients, 0)
+    assert all(len(found) == 1 for found in _parts_of_patients(parts, patients).values())
+    lone = parts[[patient is None for patient in patients]]
+    assert set(lone) == set(PARTS), "they are no patient of their own"
+
+
+def test_same_seed_gives_the_same_split() -> None:
+    labels, patients = _realistic(0)
+    np.testing.assert_array_equal(split(labels, patients, 9), split(labels, patients, 9))
+
+
+@pytest.mark.parametrize("sizes", [[10] * 30, [20 + 7 * i for i in range(30)]])
+def test_other_seed_tests_other_patients_however_their_sizes_differ(sizes: list[int]) -> None:
+    counts = [(size // 2 + i, size - size // 2) for i, size in enumerate(sizes)]
+    labels, patients = _spread_out(counts)
+    tested = set()
+    for seed in range(5):
+        parts = split(labels, patients, seed)
+        chosen = zip(parts, patients, strict=True)
+        tested.add(frozenset(patient for part, patient in chosen if part == "test"))
+    assert len(tested) >= 4
+
+
+def test_too_few_images_of_a_class_are_refused_with_their_number() -> None:
+    with pytest.raises(DataError, match="There are 9 readable images of b; at least 10"):
+        split(["a"] * 100 + ["b"] * 9, [None] * 109, 0)
+
+
+@pytest.mark.parametrize("count", [1, 3, 9])
+def test_too_few_patients_are_refused_with_their_number(count: int) -> None:
+    labels, patients = _spread_out([(20, 20)] * count)
+    with pytest.raises(DataError, match=f"come from {count} patients; at least 10"):
+        split(labels, patients, 0)
+
+
+def test_class_of_two_patients_is_refused_because_there_are_three_parts() -> None:
+    labels, patients = _spread_out([(20, 0)] * 18 + [(0, 20)] * 2)
+    with pytest.raises(DataError, match=r"come from 20 patients, too few .* of every class"):
+        split(labels, patients, 0)
