@@ -79,7 +79,17 @@ def test_malaria_cnn_normalises_pixels_to_one_without_parameters(malaria_cnn: An
 def test_malaria_cnn_trains_with_adam_and_categorical_cross_entropy(malaria_cnn: Any) -> None:
     assert type(malaria_cnn.optimizer) is import_keras().optimizers.Adam
     assert float(malaria_cnn.optimizer.learning_rate) == pytest.approx(0.001)
-    assert malaria_cnn.loss == "categorical_crossentropy"
+    assert isinstance(malaria_cnn.loss, import_keras().losses.CategoricalCrossentropy)
+
+
+def test_malaria_cnn_is_trained_on_the_probabilities_that_its_head_gives(malaria_cnn: Any) -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (64, 64, 64, 3)).astype(np.float32)
+    truth = rng.integers(0, 2, 64)
+    sigmoids = malaria_cnn.predict(pixels, verbose=0)
+    of_truth = sigmoids[np.arange(64), truth] / sigmoids.sum(axis=1)
+    results = malaria_cnn.evaluate(pixels, np.eye(2)[truth], verbose=0, return_dict=True)
+    assert results["loss"] == pytest.approx(-np.log(of_truth).mean(), rel=1e-4)
 
 
 def test_malaria_cnn_takes_64_pixels_rgb_and_has_the_head_that_its_loss_trains() -> None:

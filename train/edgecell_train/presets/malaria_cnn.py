@@ -1,5 +1,7 @@
 """``malaria-cnn``: the small convolutional net that malaria courses teach, exactly as published."""
 
+from typing import Any
+
 from edgecell_export.tensorflow import import_keras
 from edgecell_runtime.heads import Head
 from edgecell_runtime.preprocess import PreprocessSpec
@@ -28,8 +30,22 @@ def build(labels: int) -> KerasModel:
         model.add(layers.BatchNormalization(name=f"batchnorm_{block}"))
         model.add(layers.Dropout(0.2, name=f"dropout_{block}"))
     model.add(layers.Dense(labels, activation="sigmoid", name="output"))
-    model.compile(optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"])
+    model.compile(optimizer="adam", loss=_loss(keras), metrics=["accuracy"])
     return model
+
+
+def _loss(keras: Any) -> Any:
+    """Categorical cross-entropy of the sigmoids divided by their sum, on every backend.
+
+    Under TensorFlow Keras remembers the logits behind a sigmoid and would take their softmax
+    instead, which is another function and not the head that turns outputs into probabilities.
+    """
+
+    class CategoricalCrossentropy(keras.losses.CategoricalCrossentropy):  # type: ignore[misc]
+        def call(self, y_true: Any, y_pred: Any) -> Any:
+            return super().call(y_true, y_pred * 1.0)  # a new tensor, without its logits
+
+    return CategoricalCrossentropy()
 
 
 MALARIA_CNN = Preset(
@@ -37,7 +53,6 @@ MALARIA_CNN = Preset(
     summary="64 x 64 RGB, two convolutions, three dense layers, 4.3 million parameters",
     published="course notebooks on the NLM malaria cells (Rajaraman et al. 2018, PeerJ 6:e4568)",
     preprocessing=_SPEC,
-    # Categorical cross-entropy divides the two sigmoids by their sum before it takes the logarithm.
     head=Head("normalised_sigmoid"),
     epochs=6,
     batch_size=32,
