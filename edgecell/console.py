@@ -101,8 +101,14 @@ class StageProgress:
         if self._bars.disable:
             say(f"{name} ...")
 
+        tenths = 0
+
         def update(done: int, total: int, words: str) -> None:
+            nonlocal tenths
             self._bars.update(task, completed=done, total=total, words=words)
+            if self._bars.disable and words and done * 10 // total > tenths:
+                tenths = done * 10 // total
+                say(f"  {tenths * 10} %: {words}")
 
         return update
 

@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from edgecell import console
+from edgecell.console import JsonOption
+from edgecell_runtime import codec
 
 EXPORTS = (("all", "none"), ("tflite", "int8"), ("onnx", "int8"))
 """Formats and quantisations of the demo."""
@@ -15,7 +17,10 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder of its own for everything.")] = Path(
         "edgecell-demo"
     ),
-    seed: Annotated[int, typer.Option(min=0, help="Of the cells and the training.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Of the cells and the training.")
+    ] = 0,
+    as_json: JsonOption = False,
 ) -> None:
     """Draws cells, trains, exports, measures, and writes a report, in about two minutes."""
     from edgecell.report import write_report
@@ -25,22 +30,25 @@ def demo(
     run = training.train_run(training.Request(None, seed=seed), out / "runs")
     exported = []
     for form, quantize in EXPORTS:
-        request = exporting.Request(run.folder, form, quantize)
-        exported += exporting.export_run(request)
+        exported += exporting.export_run(exporting.Request(run.folder, form, quantize))
     console.say("Measuring ...")
     measured = benching.benchmark(benching.Request(tuple(item.path for item in exported)))
-    report = out / "report.html"
+    report = (out / "report.html").absolute()
     with run.open_images() as images:
         write_report(report, run, images, measured.results, describe_system())
-    console.present(
-        None,
-        [
-            training.result_table(run),
-            exporting.result_table(exported),
-            benching.result_table(measured.results),
-        ],
-        as_json=False,
-        output=None,
-    )
+    document: codec.Json = {
+        "run": str(run.folder),
+        "evaluation": codec.encode(run.record.evaluation),
+        "exports": exporting.document(exported),
+        "results": codec.encode(measured.results),
+        "report": str(report),
+    }
+    tables = [
+        training.result_table(run),
+        exporting.result_table(exported),
+        benching.result_table(measured.results),
+    ]
+    console.present(document, tables, as_json=as_json, output=None)
     console.say("These cells were drawn; the figures say nothing about real blood smears.")
-    typer.echo(f"Report: {report.resolve()}")
+    if not as_json:
+        typer.echo(f"Report: {report}")

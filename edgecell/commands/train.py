@@ -20,7 +20,9 @@ def train(
         int | None, typer.Option(min=1, help="Passes over the training images.")
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Images a step.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of split, weights and order.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Of split, weights and order.")
+    ] = 0,
     positive: Annotated[
         str | None,
         typer.Option(help="The positive label; Parasitized where there is that label."),
