@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from edgecell import console
 from edgecell.console import Table
@@ -23,6 +24,10 @@ DRAWN = (
     "No --data given: training on cells that edgecell draws itself, so that everything can be "
     "tried without a download. The figures say nothing about real blood smears."
 )
+
+
+DRAWN_EPOCHS: Final = 10
+"""With so few cells the presets' epochs leave a net that has not made up its mind."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ def train_run(request: Request, runs: Path) -> Run:
     """
     preset = find_preset(request.preset)
     options = FitOptions(
-        epochs=request.epochs or preset.epochs,
+        epochs=request.epochs or (preset.epochs if request.data else DRAWN_EPOCHS),
         batch_size=request.batch_size or preset.batch_size,
         seed=request.seed,
     )

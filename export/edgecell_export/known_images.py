@@ -15,6 +15,11 @@ from edgecell_runtime.preprocess import PreprocessSpec
 CALIBRATION_COUNT = 512
 """Fewer images clip the range of rare activations; more changed nothing on the cells."""
 
+LIT_OTHERWISE = 128
+"""So many of them are calibrated on again, darker and lighter."""
+
+_LIGHT = 25
+
 MINIMUM_CALIBRATION = 100
 
 
@@ -45,6 +50,9 @@ def calibration_images(
 ) -> tuple[NDArray[np.uint8], Calibration]:
     """Picks calibration images from the training patients, the same for the same seed.
 
+    Some follow again, 25 grey levels darker and lighter: an image that is lit a little otherwise
+    than all of the chosen ones would else be clipped in the middle of the net.
+
     Returns:
         uint8 (n, height, width, channels), 0-255, and what the manifest says of them.
 
@@ -67,6 +75,16 @@ def calibration_images(
             f"None of the {len(chosen)} calibration images is {missing[0]}; ranges set without a "
             "class are wrong for it. Train on more images of it."
         )
-    pixels = [preprocessing.apply(read_known(evidence.images, image)) for image in chosen]
+    pixels = np.stack([preprocessing.apply(read_known(evidence.images, image)) for image in chosen])
     digest = hashlib.sha256("".join(image.sha256 for image in chosen).encode()).hexdigest()
-    return np.stack(pixels), Calibration(len(chosen), evidence.seed, digest)
+    return _with_other_light(pixels), Calibration(len(chosen), evidence.seed, digest)
+
+
+def _with_other_light(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Appends darker and lighter copies; the black around a cell stays black."""
+    again = pixels[:LIT_OTHERWISE].astype(np.int16)
+    copies = [
+        np.where(again > 0, np.clip(again + light, 0, 255), 0).astype(np.uint8)
+        for light in (-_LIGHT, _LIGHT)
+    ]
+    return np.concatenate([pixels, *copies])
