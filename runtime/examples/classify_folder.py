@@ -1,6 +1,6 @@
 """Classifies every PNG of a folder and prints what needs a second look.
 
-    python classify_folder.py malaria.tflite cells/
+python classify_folder.py malaria.tflite cells/
 """
 
 import sys
