@@ -87,6 +87,11 @@ def benchmark(request: Request) -> Benchmarked:
         console.say(f"  {artifact.name} ...")
         try:
             held_out = _held_out(run_of_artifact(artifact), request.data)
+            if not held_out.images:
+                console.warn(
+                    f"{artifact.name} lies in no run, so there are no held-out images: its latency "
+                    "is measured on patterns, and its accuracy is not. Give images with --data."
+                )
             results.append(_measure(artifact, held_out, request.threads))
         except EdgecellError as error:
             skipped.append((str(artifact), str(error)))

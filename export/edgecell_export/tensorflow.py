@@ -1,5 +1,6 @@
 """The one door through which TensorFlow and Keras are imported: late, and without their chatter."""
 
+import logging
 import os
 from typing import Any
 
@@ -13,7 +14,7 @@ def import_tensorflow() -> Any:
     Raises:
         MissingPartError: It is not installed.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    _be_quiet()
     try:
         with converter_output():
             import tensorflow
@@ -30,7 +31,7 @@ def import_keras() -> Any:
     Raises:
         MissingPartError: It, or its backend, is not installed.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    _be_quiet()
     try:
         with converter_output():
             import keras
@@ -40,3 +41,9 @@ def import_keras() -> Any:
             "(Python 3.11 to 3.13)."
         ) from error
     return keras
+
+
+def _be_quiet() -> None:
+    """Leaves errors; warnings of retracing and the like are about our code, not the user's."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
