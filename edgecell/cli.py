@@ -80,7 +80,8 @@ def run(arguments: list[str] | None = None) -> int:
         The exit status: 0 done, 1 failed or refused, 2 wrong usage, 3 some inputs skipped.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup has it ignored
+            signal.signal(number, _interrupt)
     try:
         status = app(arguments, standalone_mode=False)
     except EdgecellError as error:

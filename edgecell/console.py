@@ -26,7 +26,7 @@ from rich.progress import (
 from edgecell_runtime import codec
 from edgecell_runtime.codec import Json
 from edgecell_runtime.errors import UsageError
-from edgecell_runtime.files import write_text
+from edgecell_runtime.files import check_folder, write_text
 
 SKIPPED_STATUS = 3
 """Exit status of a command that is done but had to skip some inputs."""
@@ -38,6 +38,9 @@ OutputOption = Annotated[
     Path | None,
     typer.Option("--output", help="Also write the result: .json, .csv, .md or .html."),
 ]
+
+MAX_THREADS = 1024
+"""More of them make an engine start for minutes, and end in its own words."""
 
 _FILE_WIDTH = 10_000
 """Columns of output that is no terminal's."""
@@ -162,16 +165,21 @@ def write(document: Json, tables: Sequence[Table], output: Path | None) -> None:
 
 
 def check_output(output: Path | None) -> None:
-    """Refuses a suffix that cannot be written, before the slow part.
+    """Refuses a file that cannot be written, before the slow part.
 
     Raises:
-        UsageError: It is none of .json, .csv, .md and .html.
+        UsageError: Its suffix is none of .json, .csv, .md and .html, or it is a folder.
+        StorageError: Its folder cannot be made or written to.
     """
     if output is not None and output.suffix not in _WRITERS:
         raise UsageError(
             f"--output {output} has the suffix {output.suffix!r}; expected one of "
             f"{', '.join(_WRITERS)}."
         )
+    if output is not None:
+        if output.is_dir():
+            raise UsageError(f"--output {output} is a folder; expected the name of a file.")
+        check_folder(output.parent)
 
 
 def shown(path: Path) -> str:

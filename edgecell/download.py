@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import re
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from time import sleep
 
 import httpx
 
+from edgecell.data_sets import Download
 from edgecell_runtime.errors import DownloadError, StorageError, UsageError
 
 ProgressCallback = Callable[[int, int | None], None]
@@ -27,23 +29,6 @@ _HOPELESS = (httpx.UnsupportedProtocol, httpx.TooManyRedirects, httpx.InvalidURL
 
 
 @dataclass(frozen=True)
-class Download:
-    """One file on the web and how to tell that it arrived whole.
-
-    Attributes:
-        url: Where it is.
-        file_name: What it is called on disk.
-        size_bytes: Its size, or ``None`` where that is not known beforehand.
-        sha256: 64 lower-case hexadecimal digits.
-    """
-
-    url: str
-    file_name: str
-    size_bytes: int | None
-    sha256: str
-
-
-@dataclass(frozen=True)
 class RetryPolicy:
     """How often a cut connection is taken up again within one call.
 
@@ -53,17 +38,6 @@ class RetryPolicy:
 
     delays_s: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
 
-
-DATA_SETS: dict[str, Download] = {
-    # 27,558 images of single red blood cells, with the patients in the file names. The publisher
-    # states no hash; two third parties' records agree on this one.
-    "malaria": Download(
-        url="https://data.lhncbc.nlm.nih.gov/public/Malaria/cell_images.zip",
-        file_name="cell_images.zip",
-        size_bytes=353_452_851,
-        sha256="0a949556b2414159b5100192609805376654c4266d8d187be9b1922fad43c668",
-    ),
-}
 
 _DEFAULT_RETRY = RetryPolicy()
 
@@ -144,6 +118,7 @@ class _Transfer:
         self._progress = progress
         # Kept in memory only: across calls the hash at the end is what guards against a mixture.
         self._etag: str | None = None
+        self._reached = False
 
     def size_here(self) -> int:
         with _storing(self._part):
@@ -179,9 +154,17 @@ class _Transfer:
                 headers["If-Range"] = self._etag
         try:
             with client.stream("GET", self._download.url, headers=headers) as response:
+                self._reached = True
                 self._take(response, offset)
         except (*_HOPELESS, UnicodeError) as error:  # a host name that cannot be one
             raise self._refused(str(error).rstrip(".")) from error
+        except httpx.ConnectError as error:
+            if not self._reached and _is_unknown_host(error):
+                raise DownloadError(
+                    f"{self._download.url} cannot be reached: {error}. Check the connection and "
+                    "the address, or give another one with --url. What had arrived before is kept."
+                ) from error
+            raise _CutError(str(error).rstrip(".") or type(error).__name__) from error
         except httpx.HTTPError as error:
             raise _CutError(str(error).rstrip(".") or type(error).__name__) from error
 
@@ -298,6 +281,13 @@ def _client() -> httpx.Client:
             f"No connection can be made with the proxy or certificates that the environment names: "
             f"{error}. Check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR."
         ) from error
+
+
+def _is_unknown_host(error: BaseException | None) -> bool:
+    """Whether a name could not be looked up, which is how a machine without a network fails."""
+    while error is not None and not isinstance(error, socket.gaierror):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _check_hash(download: Download, part: Path, from_earlier_bytes: int) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from edgecell import console
-from edgecell.console import JsonOption, OutputOption
+from edgecell.console import MAX_THREADS, JsonOption, OutputOption
 from edgecell_runtime import codec
 
 HOW = (
@@ -19,14 +19,19 @@ HOW = (
 def bench(
     artifacts: Annotated[
         list[Path] | None,
-        typer.Argument(help="Artifacts; all of the latest run where none is named."),
+        typer.Argument(
+            readable=False, help="Artifacts; all of the latest run where none is named."
+        ),
     ] = None,
     data: Annotated[
         Path | None,
         typer.Option(help="Labelled images, or where the run's images are now."),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="For the engines; the CPUs allowed if not given.")
+        int | None,
+        typer.Option(
+            min=1, max=MAX_THREADS, help="For the engines; the CPUs allowed if not given."
+        ),
     ] = None,
     as_json: JsonOption = False,
     output: OutputOption = None,

@@ -12,7 +12,8 @@ from typing import Annotated
 
 import typer
 
-from edgecell.download import DATA_SETS, Download, ProgressCallback, fetch, is_present
+from edgecell.data_sets import DATA_SETS, Download
+from edgecell.download import ProgressCallback, fetch, is_present
 from edgecell_runtime.errors import UsageError
 
 app = typer.Typer(name="data", help="Public data sets.", no_args_is_help=True)

@@ -6,16 +6,17 @@ from typing import Annotated
 import typer
 
 from edgecell import console
-from edgecell.console import JsonOption, OutputOption
+from edgecell.console import MAX_THREADS, JsonOption, OutputOption
 
 
 def evaluate(
-    artifact: Annotated[Path, typer.Argument(help="What `edgecell export` wrote.")],
+    artifact: Annotated[Path, typer.Argument(readable=False, help="What `edgecell export` wrote.")],
     data: Annotated[
         Path, typer.Option(help="Folder of class folders with images, or a zip of one.")
     ],
     threads: Annotated[
-        int | None, typer.Option(min=1, help="For the engine; the CPUs allowed if not given.")
+        int | None,
+        typer.Option(min=1, max=MAX_THREADS, help="For the engine; the CPUs allowed if not given."),
     ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first image that cannot be read.")

@@ -10,7 +10,7 @@ from edgecell.console import JsonOption, OutputOption
 
 
 def inspect(
-    artifact: Annotated[Path, typer.Argument(help="What `edgecell export` wrote.")],
+    artifact: Annotated[Path, typer.Argument(readable=False, help="What `edgecell export` wrote.")],
     as_json: JsonOption = False,
     output: OutputOption = None,
 ) -> None:

@@ -6,20 +6,24 @@ from typing import Annotated
 import typer
 
 from edgecell import console
-from edgecell.console import JsonOption, OutputOption
+from edgecell.console import MAX_THREADS, JsonOption, OutputOption
 from edgecell_runtime import codec
 
 
 def predict(
     images: Annotated[
-        list[Path], typer.Argument(help="Image files, and folders with images below them.")
+        list[Path],
+        typer.Argument(readable=False, help="Image files, and folders with images below them."),
     ],
     model: Annotated[
         Path | None,
-        typer.Option(metavar="ARTIFACT", help="What `edgecell export` wrote; see below."),
+        typer.Option(
+            readable=False, metavar="ARTIFACT", help="What `edgecell export` wrote; see below."
+        ),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="For the engine; the CPUs allowed if not given.")
+        int | None,
+        typer.Option(min=1, max=MAX_THREADS, help="For the engine; the CPUs allowed if not given."),
     ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first image that cannot be read.")

@@ -86,13 +86,14 @@ def benchmark(request: Request) -> Benchmarked:
     for artifact in artifacts:
         console.say(f"  {artifact.name} ...")
         try:
+            spec = read_artifact(artifact).manifest.preprocessing
             held_out = _held_out(run_of_artifact(artifact), request.data)
             if not held_out.images:
                 console.warn(
                     f"{artifact.name} lies in no run, so there are no held-out images: its latency "
                     "is measured on patterns, and its accuracy is not. Give images with --data."
                 )
-            results.append(_measure(artifact, held_out, request.threads))
+            results.append(_measure(artifact, spec, held_out, request.threads))
         except EdgecellError as error:
             skipped.append((str(artifact), str(error)))
             console.error(str(error))
@@ -105,6 +106,7 @@ def _held_out(run: Run | None, data: Path | None) -> HeldOut:
     """The run's test images, from where they are; all of ``data`` where there is no run."""
     if run is not None:
         location = data or run.folder / run.record.data.location
+        run.open_images(data).close()  # it says what to do where they are gone
         answers = run.answers()
         return HeldOut(
             str(location),
@@ -116,8 +118,9 @@ def _held_out(run: Run | None, data: Path | None) -> HeldOut:
         return HeldOut(str(data), tuple(HeldOutImage(i.name, i.label) for i in images))
 
 
-def _measure(artifact: Path, held_out: HeldOut, threads: int | None) -> BenchmarkResult:
-    spec = read_artifact(artifact).manifest.preprocessing
+def _measure(
+    artifact: Path, spec: PreprocessSpec, held_out: HeldOut, threads: int | None
+) -> BenchmarkResult:
     with tempfile.TemporaryDirectory() as folder:
         pixels = Path(folder) / "pixels.npy"
         np.save(pixels, _pixels(held_out, spec))

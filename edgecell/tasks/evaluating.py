@@ -165,7 +165,8 @@ def document(evaluated: Evaluated) -> Json:
 def result_table(evaluated: Evaluated) -> Table:
     """The figures for people."""
     evaluation = evaluated.evaluation
-    people = f"{evaluation.patients:,} patients" if evaluation.patients else "no known patient"
+    noun = "patient" if evaluation.patients == 1 else "patients"
+    people = f"{evaluation.patients:,} {noun}" if evaluation.patients else "no known patient"
     return Table(
         f"{Path(evaluated.artifact).name} on {evaluation.n:,} images, {people}, threshold "
         f"{evaluated.threshold:g}",

@@ -10,6 +10,7 @@ from edgecell_export.exporting import Exported, Exporter, converters_for
 from edgecell_export.recipes import find_recipe
 from edgecell_runtime import codec
 from edgecell_runtime.errors import UsageError
+from edgecell_runtime.files import check_folder
 from edgecell_train.runs import find_run
 
 
@@ -49,6 +50,7 @@ def export_run(request: Request) -> list[Exported]:
     folder = request.out or run.exports
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--out {folder} is a file; expected a folder to put artifacts into.")
+    check_folder(folder)
     with run.open_images(request.data) as images:
         evidence = run.evidence(images)
         console.say(f"Exporting {console.shown(run.folder)} ...")

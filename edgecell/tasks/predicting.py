@@ -108,7 +108,7 @@ def _images_below(folder: Path) -> list[Path]:
     found = []
     for place, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(place, name) for name in files if _is_image(name)]
+        found += [path for name in files if _is_image(path := Path(place, name))]
     if not found:
         raise DataError(
             f"{folder} holds no images; expected files that end in one of "
@@ -117,8 +117,11 @@ def _images_below(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def _is_image(name: str) -> bool:
-    return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+def _is_image(path: Path) -> bool:
+    if path.name.startswith(".") or path.suffix.lower() not in SUFFIXES:
+        return False
+    # A pipe would be waited for; a link that leads nowhere is named when it is read.
+    return path.is_file() or not path.exists()
 
 
 def document(predicted: Predicted) -> Json:

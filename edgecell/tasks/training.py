@@ -12,8 +12,9 @@ from edgecell.console import Table
 from edgecell.drawn_cells import write_drawn_cells
 from edgecell.report import write_report
 from edgecell_export.card import figure_text, figures
+from edgecell_export.parity import MINIMUM_SAMPLE
 from edgecell_runtime.errors import UsageError
-from edgecell_runtime.files import storage_errors
+from edgecell_runtime.files import check_folder, storage_errors
 from edgecell_runtime.labelled import LabelledImages, open_labelled
 from edgecell_train.fitting import FitOptions
 from edgecell_train.presets import find_preset
@@ -65,6 +66,7 @@ def train_run(request: Request, runs: Path) -> Run:
     )
     if runs.exists() and not runs.is_dir():
         raise UsageError(f"--out {runs} is a file; expected a folder to put runs into.")
+    check_folder(runs)
     with _images(request, runs) as images:
         positive_label(images.labels, request.positive)
         for note in images.notes:
@@ -123,3 +125,9 @@ def _say_what_to_know(run: Run) -> None:
         )
     if run.record.positive_label is None:
         console.warn("There is no positive label (--positive): sensitivity and AUC are not shown.")
+    if run.record.evaluation.n < MINIMUM_SAMPLE:
+        console.warn(
+            f"Only {run.record.evaluation.n:,} images were held out. An export compares the "
+            f"converted file on at least {MINIMUM_SAMPLE} of them, and will refuse this run: train "
+            "on more images."
+        )

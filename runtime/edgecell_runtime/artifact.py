@@ -49,7 +49,7 @@ def read_artifact(path: Path) -> Artifact:
         artifact = _read_folder(path) if path.is_dir() else _read_file(path)
         if artifact.format != _promised_format(path, artifact.format):
             raise FormatError(
-                f"it is {artifact.format}, and its name says {path.suffix.lstrip('.')}. "
+                f"It is {artifact.format}, and its name says {path.suffix.lstrip('.')}. "
                 "Give it the name it was exported under."
             )
     except FileNotFoundError as error:

@@ -1,6 +1,7 @@
 """Writing files so that nobody ever sees half of one."""
 
 import contextlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -26,15 +27,37 @@ def storage_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
+def check_folder(folder: Path) -> None:
+    """Refuses a folder that cannot be made or written to, before the slow part; makes nothing.
+
+    Raises:
+        StorageError: Something that is no folder is in the way, or the permission is missing.
+    """
+    above = folder.absolute()
+    with storage_errors(folder):
+        while not os.path.lexists(above):
+            above = above.parent
+        if not above.is_dir():
+            raise StorageError(
+                f"{folder} cannot be written to: {above} is no folder. Choose another place."
+            )
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise StorageError(
+                f"{folder} cannot be written to: there is no permission to write in {above}. "
+                "Change it, or choose another place."
+            )
+
+
 @contextlib.contextmanager
 def replacing(target: Path) -> Iterator[Path]:
     """Gives a temporary path in ``target``'s folder, and puts it in ``target``'s place at the end.
 
     The body may write a file or make a folder there. When the body raises, Ctrl-C included, the
-    temporary path is removed and ``target`` stays as it was.
+    temporary path is removed and ``target`` stays as it was. A file never takes a folder's place:
+    all that lies in the folder would be lost.
 
     Raises:
-        StorageError: Writing or replacing failed.
+        StorageError: Writing or replacing failed, or a folder has a file's name.
     """
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -44,6 +67,11 @@ def replacing(target: Path) -> Iterator[Path]:
         with storage_errors(target):
             yield temporary
             if target.is_dir() and not target.is_symlink():
+                if temporary.is_file():
+                    raise StorageError(
+                        f"{target} is a folder; expected a file, or nothing yet. It was left as it "
+                        "is: move it away or choose another name."
+                    )
                 _replace_folder(target, temporary, holder / f"{target.name}.replaced")
             else:
                 temporary.replace(target)

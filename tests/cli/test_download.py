@@ -1,6 +1,7 @@
 import contextlib
 import hashlib
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,8 @@ from typer.testing import CliRunner
 
 from edgecell import download as download_module
 from edgecell.commands import data
-from edgecell.download import DATA_SETS, Download, RetryPolicy, fetch
+from edgecell.data_sets import DATA_SETS, Download
+from edgecell.download import RetryPolicy, fetch
 from edgecell_runtime.errors import DownloadError, EdgecellError, StorageError, UsageError
 
 BODY = bytes(hashlib.shake_256(b"a small archive").digest(300_000))
@@ -320,6 +322,18 @@ def test_fetch_says_so_when_the_connection_is_refused(wanted: Download, tmp_path
     assert names(tmp_path) == []
 
 
+def test_fetch_gives_up_at_once_when_the_host_cannot_be_looked_up(
+    wanted: Download, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look_up(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(download_module, "sleep", lambda _: pytest.fail("it waited"))
+    with pytest.raises(DownloadError, match=r"cannot be reached.*Check the connection"):
+        fetch(replace(wanted, url="http://somewhere.invalid/"), tmp_path, ignore, AT_ONCE)
+
+
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "cells.zip", "http://", "http://[::1"])
 def test_fetch_refuses_an_address_that_is_none(url: str, wanted: Download, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not a usable address"):
@@ -393,7 +407,7 @@ def test_malaria_is_the_complete_public_set() -> None:
 
 @pytest.fixture
 def registered(wanted: Download, monkeypatch: pytest.MonkeyPatch) -> Download:
-    monkeypatch.setitem(download_module.DATA_SETS, "malaria", wanted)
+    monkeypatch.setitem(DATA_SETS, "malaria", wanted)
     return wanted
 
 
@@ -428,7 +442,7 @@ def test_data_download_takes_a_changed_file_by_its_hash_from_a_mirror(
 ) -> None:
     server.body = BODY + b"a new version"
     dead = replace(registered, url="http://127.0.0.1:1/")
-    monkeypatch.setitem(download_module.DATA_SETS, "malaria", dead)
+    monkeypatch.setitem(DATA_SETS, "malaria", dead)
     sha256 = hashlib.sha256(server.body).hexdigest().upper()
     arguments = ["download", "malaria", "--out", str(tmp_path), "--sha256", sha256]
     result = CliRunner().invoke(data.app, [*arguments, "--url", server.url])

@@ -83,6 +83,16 @@ def test_folder_gives_its_images_sorted_without_hidden_ones(
     assert found == [str(cells / "a/c.PNG"), str(cells / "b.png")]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_pipe_in_a_folder_is_passed_over_and_not_waited_for(
+    model: Path, cells: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(cells / "pipe.png")
+    outcome = invoke(capsys, "predict", cells, "--model", model, "--json")
+    assert outcome.status == 0
+    assert len(outcome.document["predictions"]) == 2
+
+
 def test_lines_name_image_label_probability_and_decision(
     model: Path, cells: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -138,6 +148,16 @@ def test_bad_image_is_named_and_skipped_with_status_3(
         "reason": "There is no file missing.png; check the path.",
     }
     assert f"Skipped: {first['reason']}" in outcome.err
+
+
+def test_image_without_permission_is_skipped_as_any_bad_one(
+    model: Path, cells: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked = write_file(cells / "locked.png")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    outcome = invoke(capsys, "predict", locked, cells / "b.png", "--model", model, "--json")
+    assert outcome.status == 3
+    assert f"Skipped: {locked}" in outcome.err
 
 
 def test_strict_stops_at_the_first_bad_image(

@@ -273,11 +273,10 @@ def test_report_says_where_the_run_came_from(tmp_path: Path) -> None:
     assert text.endswith("broken 9.png and 2 more")
 
 
-def test_report_says_whether_averages_were_estimated_anew(tmp_path: Path) -> None:
+def test_report_says_which_epoch_was_kept(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    anew = dataclasses.replace(run, record=dataclasses.replace(run.record, reestimated=True))
-    assert "estimated anew" in seen(anew).row("BatchNormalization")[0]
-    assert "estimated anew" not in seen(run).row("BatchNormalization")[0]
+    fifth = dataclasses.replace(run, record=dataclasses.replace(run.record, kept_epoch=5))
+    assert seen(fifth).row("Weights kept")[0].startswith("Those of epoch 5, ")
 
 
 def test_report_stays_small_when_images_are_large_and_classes_many(tmp_path: Path) -> None:

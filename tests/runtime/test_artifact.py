@@ -44,7 +44,7 @@ def test_artifact_is_refused_when_its_name_says_another_format(
 ) -> None:
     path = tmp_path / f"model.{suffix}"
     path.write_bytes(artifacts.tiny_artifact(artifact_format))
-    with pytest.raises(FormatError, match=f"it is {artifact_format}, and its name says"):
+    with pytest.raises(FormatError, match=f"It is {artifact_format}, and its name says"):
         read_artifact(path)
 
 

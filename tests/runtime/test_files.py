@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from edgecell_runtime.errors import StorageError
-from edgecell_runtime.files import replacing, write_bytes, write_text
+from edgecell_runtime.files import check_folder, replacing, write_bytes, write_text
 
 
 def names(folder: Path) -> set[str]:
@@ -139,3 +139,25 @@ def test_link_is_replaced_and_what_it_names_is_left_alone(tmp_path: Path) -> Non
     write_bytes(link, b"new")
     assert (link.is_symlink(), link.read_bytes()) == (False, b"new")
     assert original.read_bytes() == b"original"
+
+
+def test_file_never_takes_the_place_of_a_folder(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+    write_bytes(target / "kept", b"kept")
+    with pytest.raises(StorageError, match="is a folder; expected a file"):
+        write_bytes(target, b"new")
+    assert names(target) == {"kept"}
+    assert names(tmp_path) == {"folder"}
+
+
+def test_folder_to_write_to_is_checked_without_making_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_folder(tmp_path / "a" / "b")
+    assert names(tmp_path) == set()
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match="file is no folder"):
+        check_folder(tmp_path / "file" / "b")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(StorageError, match="no permission to write"):
+        check_folder(tmp_path / "a" / "b")

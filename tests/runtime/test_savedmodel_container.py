@@ -149,5 +149,5 @@ def test_folder_is_refused_when_it_holds_no_graph(tmp_path: Path) -> None:
 
 
 def test_folder_is_refused_when_its_name_says_another_format(folder: Path) -> None:
-    with pytest.raises(ArtifactError, match="it is savedmodel, and its name says onnx"):
+    with pytest.raises(ArtifactError, match="It is savedmodel, and its name says onnx"):
         read_artifact(folder.rename(folder.with_suffix(".onnx")))

@@ -52,9 +52,9 @@ def fitted(told: list[tuple[int, int, str]]) -> Fitted:
 
 @pytest.fixture(scope="module")
 def lagging() -> Fitted:
-    """The same training as if it were a long one, whose averages are left alone till its end."""
+    """The same training with the averages that it leaves."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting, "_LAGGING_STEPS", 0)
+        patch.setattr(fitting, "_reestimate", lambda model, pixels: None)
         return _fit()
 
 
@@ -70,9 +70,29 @@ def test_progress_counts_the_steps_of_all_epochs_to_the_end(
     assert told[-1][2].endswith(known)
 
 
-def test_history_has_a_record_an_epoch_and_the_last_is_the_models(fitted: Fitted) -> None:
+def test_history_has_a_record_an_epoch_and_the_best_is_the_models(fitted: Fitted) -> None:
     assert [record.epoch for record in fitted.history] == [1, 2]
-    assert fitted.history[-1].validation_loss == pytest.approx(_validation_loss(fitted.model))
+    best = min(fitted.history, key=lambda record: record.validation_loss)
+    assert fitted.kept_epoch == best.epoch
+    assert best.validation_loss == pytest.approx(_validation_loss(fitted.model))
+
+
+def test_weights_of_an_earlier_epoch_are_kept_when_later_ones_are_worse(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = []
+
+    def spoil_from_the_second(model: Any, pixels: NDArray[np.uint8]) -> None:
+        calls.append(len(pixels))
+        if len(calls) > 1:
+            norm = model.get_layer("norm")
+            norm.moving_mean.assign(norm.moving_mean + 1e3)
+
+    monkeypatch.setattr(fitting, "_reestimate", spoil_from_the_second)
+    fitted = _fit(options=dataclasses.replace(OPTIONS, epochs=3))
+    assert calls == [len(TRAINING.truth)] * 3
+    assert fitted.kept_epoch == 1
+    assert _validation_loss(fitted.model) == pytest.approx(fitted.history[0].validation_loss)
 
 
 def test_same_seed_gives_the_same_weights_and_another_gives_others(fitted: Fitted) -> None:
@@ -84,7 +104,6 @@ def test_same_seed_gives_the_same_weights_and_another_gives_others(fitted: Fitte
 def test_validation_is_far_better_with_averages_estimated_anew(
     fitted: Fitted, lagging: Fitted
 ) -> None:
-    assert fitted.reestimated
     assert fitted.history[0].loss == pytest.approx(lagging.history[0].loss), "the same training"
     for new, old in zip(fitted.history, lagging.history, strict=True):
         assert new.validation_loss < old.validation_loss / 2
@@ -97,43 +116,6 @@ def test_averages_are_those_of_all_training_images_without_dropout(fitted: Fitte
     values = before.predict(TRAINING.pixels, verbose=0).astype(np.float64)
     np.testing.assert_allclose(norm.moving_mean.numpy(), values.mean(axis=(0, 1, 2)), rtol=1e-3)
     np.testing.assert_allclose(norm.moving_variance.numpy(), values.var(axis=(0, 1, 2)), rtol=0.02)
-
-
-def test_averages_are_estimated_once_after_a_long_training_when_that_lowers_the_loss(
-    lagging: Fitted,
-) -> None:
-    assert lagging.reestimated
-    assert _validation_loss(lagging.model) < lagging.history[-1].validation_loss / 2
-
-
-def test_averages_stay_after_a_long_training_when_new_ones_raise_the_loss(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def spoil(model: Any, pixels: NDArray[np.uint8]) -> bool:
-        norm = model.get_layer("norm")
-        norm.moving_mean.assign(norm.moving_mean + 1e6)
-        return True
-
-    monkeypatch.setattr(fitting, "_LAGGING_STEPS", 0)
-    monkeypatch.setattr(fitting, "_reestimate", spoil)
-    fitted = _fit()
-    assert not fitted.reestimated
-    assert _validation_loss(fitted.model) == pytest.approx(fitted.history[-1].validation_loss)
-
-
-def test_averages_are_estimated_again_at_the_end_when_only_early_epochs_lagged(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    calls = []
-
-    def count(model: Any, pixels: NDArray[np.uint8]) -> bool:
-        calls.append(len(pixels))
-        return True
-
-    monkeypatch.setattr(fitting, "_LAGGING_STEPS", STEPS_PER_EPOCH + 1)
-    monkeypatch.setattr(fitting, "_reestimate", count)
-    assert not _fit().reestimated, "the second time changed nothing, and so did not lower the loss"
-    assert calls == [len(TRAINING.truth)] * 2
 
 
 def test_momentum_and_dropout_are_what_they_were_after_training(fitted: Fitted) -> None:
@@ -167,8 +149,11 @@ def _without_averages(labels: int) -> Any:
     return model
 
 
-def test_nothing_is_estimated_when_the_model_has_no_averages() -> None:
-    assert not _fit(make_preset(_without_averages)).reestimated
+def test_training_works_when_the_model_has_no_averages() -> None:
+    fitted = _fit(make_preset(_without_averages))
+    assert _validation_loss(fitted.model) == pytest.approx(
+        fitted.history[fitted.kept_epoch - 1].validation_loss
+    )
 
 
 def _diverging(labels: int) -> Any:

@@ -202,6 +202,14 @@ def test_run_of_an_artifact_is_the_one_in_whose_exports_it_lies(run: Run) -> Non
     assert run_of_artifact(run.exports / "tiny.tflite") is None
 
 
+def test_links_that_lead_in_a_circle_are_no_run(tmp_path: Path) -> None:
+    circle = tmp_path / "circle"
+    circle.symlink_to(circle)
+    with pytest.raises(RunError, match="is no run"):
+        find_run(circle)
+    assert run_of_artifact(circle) is None
+
+
 def test_versions_are_of_the_libraries_that_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     def version(name: str) -> str:
         if name.startswith("tensorflow"):

@@ -12,7 +12,6 @@ from edgecell_runtime.errors import TrainingError
 from edgecell_train.presets import Preset
 from edgecell_train.presets.base import KerasModel
 
-_LAGGING_STEPS: Final = 1000
 _REESTIMATION_IMAGES: Final = 2048
 _REESTIMATION_BATCH: Final = 128
 
@@ -63,12 +62,12 @@ class Fitted:
     Attributes:
         model: The Keras model.
         history: One record an epoch.
-        reestimated: Whether BatchNormalization's averages were estimated anew after the last epoch.
+        kept_epoch: The epoch whose weights it has: the one with the lowest validation loss.
     """
 
     model: KerasModel
     history: tuple[EpochRecord, ...]
-    reestimated: bool
+    kept_epoch: int
 
 
 Progress = Callable[[int, int, str], None]
@@ -84,10 +83,10 @@ def fit(
 ) -> Fitted:
     """Trains a preset.
 
-    BatchNormalization's running averages (momentum 0.99) lag behind the weights in the first
-    thousand steps, and a validation with them is noise. There they are estimated anew over training
-    images at the end of every epoch ("precise BN", Wu and Johnson 2021, "Rethinking Batch in
-    BatchNorm"). After a longer training they are, once, if that lowers the validation loss.
+    BatchNormalization's running averages (momentum 0.99) lag behind the weights, and after few
+    steps a validation with them is noise. They are estimated anew over training images at the end
+    of every epoch ("precise BN", Wu and Johnson 2021, "Rethinking Batch in BatchNorm"). The weights
+    of the epoch with the lowest validation loss are kept.
 
     Raises:
         TrainingError: The loss became something that is not a number.
@@ -107,7 +106,7 @@ def fit(
         verbose=0,
         callbacks=[_callback(keras, epochs, (steps, options.epochs), progress)],
     )
-    return Fitted(model, tuple(epochs.records), epochs.finish())
+    return Fitted(model, tuple(epochs.records), epochs.restore_best())
 
 
 class _Epochs:
@@ -125,34 +124,28 @@ class _Epochs:
         self._training = training
         self._validation = validation
         self._targets = targets
-        self._reestimated = False
+        self._best_weights: list[NDArray[np.float32]] = []
+        self._best = 0
 
-    def end(self, loss: float, accuracy: float, steps_done: int) -> EpochRecord:
-        """Validates; while the averages lag, with new ones.
+    def end(self, loss: float, accuracy: float) -> None:
+        """Estimates the averages anew, validates, and remembers the weights if they are the best.
 
         Raises:
             TrainingError: The loss is not a number.
         """
         self._require_number("training", loss)
-        lagging = steps_done < _LAGGING_STEPS
-        self._reestimated = lagging and _reestimate(self._model, self._training.pixels)
+        _reestimate(self._model, self._training.pixels)
         record = EpochRecord(len(self.records) + 1, loss, accuracy, *self._validate())
         # The last step of an epoch can spoil the weights after the loss was taken.
         self._require_number("validation", record.validation_loss)
         self.records.append(record)
-        return record
+        if self._best == 0 or record.validation_loss < self.records[self._best - 1].validation_loss:
+            self._best, self._best_weights = record.epoch, self._model.get_weights()
 
-    def finish(self) -> bool:
-        """Whether the averages were estimated anew, in the last epoch or now."""
-        if self._reestimated:
-            return True
-        kept = self._model.get_weights()
-        if not _reestimate(self._model, self._training.pixels):
-            return False
-        if self._validate()[0] < self.records[-1].validation_loss:
-            return True
-        self._model.set_weights(kept)
-        return False
+    def restore_best(self) -> int:
+        """Puts the best epoch's weights back, and says which epoch that was."""
+        self._model.set_weights(self._best_weights)
+        return self._best
 
     def _require_number(self, kind: str, loss: float) -> None:
         if not np.isfinite(loss):
@@ -181,16 +174,18 @@ def _callback(keras: Any, epochs: _Epochs, size: tuple[int, int], progress: Prog
                 words += f", validation {epochs.records[-1].validation_accuracy:.3f}"
             progress(done * steps + batch + 1, epoch_count * steps, words)
 
-        def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-            epochs.end(logs["loss"], logs["accuracy"], (epoch + 1) * steps)
+        def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:  # noqa: ARG002
+            epochs.end(logs["loss"], logs["accuracy"])
 
     return Report()
 
 
-def _reestimate(model: KerasModel, pixels: NDArray[np.uint8]) -> bool:
-    """Estimates BatchNormalization's averages anew; False where the model has none."""
+def _reestimate(model: KerasModel, pixels: NDArray[np.uint8]) -> None:
+    """Estimates BatchNormalization's averages anew, where the model has any."""
     keras = import_keras()
     layers = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
+    if not layers:
+        return
     dropouts = [x for x in model.layers if isinstance(x, keras.layers.Dropout)]
     momenta, rates = [x.momentum for x in layers], [x.rate for x in dropouts]
     chosen = np.random.default_rng(0).permutation(len(pixels))[:_REESTIMATION_IMAGES]
@@ -208,4 +203,3 @@ def _reestimate(model: KerasModel, pixels: NDArray[np.uint8]) -> bool:
             layer.momentum = momentum
         for layer, rate in zip(dropouts, rates, strict=True):
             layer.rate = rate
-    return bool(layers)

@@ -74,7 +74,7 @@ class RunRecord:
         versions: Of the libraries.
         time: When training ended, ISO 8601, UTC.
         evaluation: On the test patients.
-        reestimated: Whether BatchNormalization's averages were estimated anew.
+        kept_epoch: The epoch whose weights were kept: the one with the lowest validation loss.
         schema_version: 1.
     """
 
@@ -90,7 +90,7 @@ class RunRecord:
     versions: Mapping[str, str]
     time: str
     evaluation: Evaluation
-    reestimated: bool = False
+    kept_epoch: int = 0
     temperature: float = 1.0
     threshold: float = 0.5
     threshold_rule: str = "fixed"
@@ -232,7 +232,7 @@ def find_run(path: Path | None) -> Run:
     folder = path or DEFAULT_RUNS / LATEST
     if not folder.is_dir() and path is not None and (DEFAULT_RUNS / path).is_dir():
         folder = DEFAULT_RUNS / path
-    file = folder.resolve() / RECORD
+    file = _resolved(folder) / RECORD
     if not file.is_file():
         where = f"{folder} is no run" if path else f"There is no run here ({folder} is missing)"
         raise RunError(
@@ -243,16 +243,24 @@ def find_run(path: Path | None) -> Run:
         record = codec.loads(RunRecord, file.read_bytes(), RECORD)
     except (ManifestError, OSError) as error:
         raise RunError(f"{file} cannot be read: {error}") from error
-    return Run(folder.resolve(), record)
+    return Run(file.parent, record)
 
 
 def run_of_artifact(artifact: Path) -> Run | None:
     """The run in whose ``exports/`` an artifact lies; None where it lies elsewhere."""
-    folder = artifact.resolve().parent.parent
+    folder = _resolved(artifact).parent.parent
     try:
         return find_run(folder) if (folder / RECORD).is_file() else None
     except EdgecellError:
         return None
+
+
+def _resolved(path: Path) -> Path:
+    """The path without links; as it is where links lead in a circle."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # the latter before Python 3.13
+        return path.absolute()
 
 
 def point_latest(folder: Path) -> None:

@@ -52,9 +52,10 @@ def split(labels: Sequence[str], patients: Sequence[str | None], seed: int) -> N
     groups = np.array([p if p is not None else f"image {i}" for i, p in enumerate(patients)])
     found = len(set(groups))
     if found < _FOLDS:
+        noun = "patient" if found == 1 else "patients"
         raise DataError(
-            f"The images come from {found} patients; at least {_FOLDS} are needed to train, "
-            "validate and test without sharing one. Add patients of every class."
+            f"The images come from {found} {noun}; at least {_FOLDS} are "
+            "needed to train, validate and test without sharing one. Add patients of every class."
         )
     for attempt in range(_ATTEMPTS):
         attempt_seed = (seed + attempt * 1_000_003) % 2**32

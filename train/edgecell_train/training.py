@@ -217,7 +217,7 @@ def _record(
         versions=_versions(),
         time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         evaluation=evaluation,
-        reestimated=fitted.reestimated,
+        kept_epoch=fitted.kept_epoch,
     )
 
 
