@@ -46,6 +46,7 @@ def _identity(
             f"({manifest.threshold_rule})",
         )
     yield "recipe", f"{manifest.recipe}: {RECIPES[manifest.recipe].summary}"
+    yield "made for", "any processor" if manifest.target == "any" else manifest.target
     yield "size", f"{size_bytes:,} bytes, {operators.parameters:,} parameters"
     yield (
         "image",

@@ -91,6 +91,7 @@ class Exporter:
             manifest = dataclasses.replace(
                 self._manifest(converter.format, recipe, converter.signature(model)),
                 calibration=calibration,
+                target=converter.targets.get(recipe.name, "any"),
             )
             converter.seal(model, manifest, artifact)
             with open_classifier(artifact) as classifier:

@@ -104,6 +104,14 @@ def test_manifest_holds_the_calibration_of_integers_alone(
     assert exported.manifest.calibration == Calibration(len(training), 7, digest)
 
 
+def test_manifest_names_the_processors_where_kernels_of_others_may_saturate(
+    exported: Exported,
+) -> None:
+    integers = exported.manifest.recipe in ("dynamic_int8", "static_int8")
+    narrow = exported.manifest.format == "onnx" and integers
+    assert exported.manifest.target == ("x86-vnni" if narrow else "any")
+
+
 def test_manifest_holds_the_answers_of_the_source_to_the_golden_inputs(
     exported: Exported, classifier: Classifier, small_run: SmallRun
 ) -> None:

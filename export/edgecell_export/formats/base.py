@@ -38,12 +38,14 @@ class Converter(abc.ABC):
         suffix: Of its files.
         recipes: Names of the recipes that it has.
         lacking: For each other recipe the reason why not.
+        targets: The processor family that a recipe is made for, where not for any.
     """
 
     format: ClassVar[Format]
     suffix: ClassVar[str]
     recipes: ClassVar[tuple[str, ...]]
     lacking: ClassVar[dict[str, str]]
+    targets: ClassVar[dict[str, str]] = {}
 
     @abc.abstractmethod
     def convert(self, conversion: Conversion, path: Path) -> None:

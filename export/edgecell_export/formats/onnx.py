@@ -38,6 +38,11 @@ class ONNXConverter(SingleFileConverter):
     lacking = {  # noqa: RUF012 - declared as a ClassVar in the base
         "float16": "ONNX Runtime's CPU kernels compute in 32 bits; casts are all it would add",
     }
+    # Older x86 sums products of unsigned and signed bytes in 16 bits, which can overflow.
+    targets = {  # noqa: RUF012 - likewise
+        "dynamic_int8": "x86-vnni",
+        "static_int8": "x86-vnni",
+    }
 
     def convert(self, conversion: Conversion, path: Path) -> None:
         with converter_output() as output, tempfile.TemporaryDirectory() as folder:
