@@ -11,6 +11,7 @@ from typing import Annotated
 
 import rich.box
 import rich.console
+import rich.measure
 import rich.table
 import typer
 from rich.markup import escape
@@ -41,6 +42,9 @@ OutputOption = Annotated[
 
 MAX_THREADS = 1024
 """More of them make an engine start for minutes, and end in its own words."""
+
+_FOLDABLE = 3
+"""Tables of so few columns stay readable when their cells are folded."""
 
 _FILE_WIDTH = 10_000
 """Columns of output that is no terminal's."""
@@ -148,7 +152,11 @@ def present(document: Json, tables: Sequence[Table], *, as_json: bool, output: P
     for table in tables:
         if table.title:
             out.print(f"\n[bold]{escape(table.title)}[/bold]", soft_wrap=True)
-        out.print(_rich_table(table))
+        drawn = _rich_table(table)
+        if len(table.columns) > _FOLDABLE and _width(out, drawn) > out.width:
+            out.print(escape(_stacked(table)), soft_wrap=True)
+        else:
+            out.print(drawn)
 
 
 def write(document: Json, tables: Sequence[Table], output: Path | None) -> None:
@@ -187,6 +195,22 @@ def shown(path: Path) -> str:
     with contextlib.suppress(ValueError, OSError):
         return str(path.absolute().relative_to(Path.cwd()))
     return str(path)
+
+
+def _width(out: rich.console.Console, drawn: rich.table.Table) -> int:
+    """Columns that a table takes without folding a cell."""
+    wide = out.options.update(max_width=_FILE_WIDTH)
+    return rich.measure.Measurement.get(out, wide, drawn).maximum
+
+
+def _stacked(table: Table) -> str:
+    """A table for a narrow terminal: one block a row, one line a column."""
+    wide = max(len(column) for column in table.columns)
+    blocks = (
+        "\n".join(f"{name:<{wide}}  {cell}" for name, cell in zip(table.columns, row, strict=True))
+        for row in table.rows
+    )
+    return "\n\n".join(blocks) + "\n"
 
 
 def _rich_table(table: Table) -> rich.table.Table:

@@ -1,0 +1,38 @@
+"""Tables on terminals of any width."""
+
+import pytest
+import rich.console
+
+from edgecell import console
+from edgecell.console import Table
+
+TABLE = Table(
+    "Speed", ("artifact", "engine", "median ms", "p90 ms"), [("a" * 40, "x", "1.250", "2.5")]
+)
+
+
+def _printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int
+) -> str:
+    plain = rich.console.Console
+
+    def terminal(**options: bool) -> rich.console.Console:
+        return plain(force_terminal=True, no_color=True, width=width, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(rich.console, "Console", terminal)
+    console.present(None, [TABLE], as_json=False, output=None)
+    return capsys.readouterr().out
+
+
+def test_table_is_stacked_and_numbers_stay_whole_on_a_narrow_terminal(
+    monkeypatch: Patch, capsys: Captured
+) -> None:
+    lines = _printed(monkeypatch, capsys, 50).splitlines()
+    assert "median ms  1.250" in lines
+    assert f"artifact   {'a' * 40}" in lines
+
+
+def test_table_has_one_line_a_row_on_a_wide_terminal(monkeypatch: Patch, capsys: Captured) -> None:
+    (line,) = (x for x in _printed(monkeypatch, capsys, 120).splitlines() if "1.250" in x)
+    assert "a" * 40 in line
+    assert "2.5" in line
