@@ -25,14 +25,16 @@ def _printed(
 
 
 def test_table_is_stacked_and_numbers_stay_whole_on_a_narrow_terminal(
-    monkeypatch: Patch, capsys: Captured
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = _printed(monkeypatch, capsys, 50).splitlines()
     assert "median ms  1.250" in lines
     assert f"artifact   {'a' * 40}" in lines
 
 
-def test_table_has_one_line_a_row_on_a_wide_terminal(monkeypatch: Patch, capsys: Captured) -> None:
+def test_table_has_one_line_a_row_on_a_wide_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (line,) = (x for x in _printed(monkeypatch, capsys, 120).splitlines() if "1.250" in x)
     assert "a" * 40 in line
     assert "2.5" in line
