@@ -199,7 +199,8 @@ def test_run_of_an_artifact_is_the_one_in_whose_exports_it_lies(run: Run) -> Non
     assert run_of_artifact(run.exports / "tiny.tflite") == run
     assert run_of_artifact(run.folder / "tiny.tflite") is None
     (run.folder / "run.json").write_bytes(b"{")
-    assert run_of_artifact(run.exports / "tiny.tflite") is None
+    with pytest.raises(RunError, match="cannot be read"):
+        run_of_artifact(run.exports / "tiny.tflite")
 
 
 def test_links_that_lead_in_a_circle_are_no_run(tmp_path: Path) -> None:

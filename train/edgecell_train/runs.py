@@ -13,7 +13,7 @@ from edgecell_export.source import Answer, Evidence, KnownImage, SourceModel
 from edgecell_export.tensorflow import import_keras
 from edgecell_runtime import codec
 from edgecell_runtime.codec import Scalar
-from edgecell_runtime.errors import DataError, EdgecellError, ManifestError, RunError
+from edgecell_runtime.errors import DataError, ManifestError, RunError
 from edgecell_runtime.files import storage_errors
 from edgecell_runtime.heads import Head
 from edgecell_runtime.labelled import LabelledImages, open_labelled
@@ -247,12 +247,13 @@ def find_run(path: Path | None) -> Run:
 
 
 def run_of_artifact(artifact: Path) -> Run | None:
-    """The run in whose ``exports/`` an artifact lies; None where it lies elsewhere."""
+    """The run in whose ``exports/`` an artifact lies; None where it lies elsewhere.
+
+    Raises:
+        RunError: It lies in a run that is damaged, or of another version.
+    """
     folder = _resolved(artifact).parent.parent
-    try:
-        return find_run(folder) if (folder / RECORD).is_file() else None
-    except EdgecellError:
-        return None
+    return find_run(folder) if (folder / RECORD).is_file() else None
 
 
 def _resolved(path: Path) -> Path:
