@@ -1,21 +1,20 @@
 """The door: prepare, convert, seal, open again, compare; only then does a file get its name."""
 
 import dataclasses
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edgecell_export.card import model_card
 from edgecell_export.formats import CONVERTERS
 from edgecell_export.formats.base import Conversion, Converter
 from edgecell_export.keras_chain import read_chain
-from edgecell_export.known_images import calibration_images
+from edgecell_export.known_images import write_calibration
 from edgecell_export.parity import measure_parity, parity_sample, require_parity
-from edgecell_export.prepare import Chain, for_integers, prepare
+from edgecell_export.pixels import PixelFile
+from edgecell_export.prepare import IMAGES, Chain, for_integers, prepare
 from edgecell_export.recipes import Recipe
 from edgecell_export.savedmodel_session import open_classifier
 from edgecell_export.source import Answer, Evidence, SourceModel, source_probabilities
@@ -62,6 +61,7 @@ class Exporter:
         self._source = source
         self._evidence = evidence
         self._sample: Sequence[Answer] = parity_sample(evidence)
+        self._folder = tempfile.TemporaryDirectory(prefix="edgecell-")
         self._chain: Chain = prepare(read_chain(source.model), source.head)
 
     def export(self, converter: Converter, recipe: Recipe, folder: Path) -> Exported:
@@ -104,22 +104,25 @@ class Exporter:
             written_card.write_text(text, encoding="utf-8")
         return Exported(target, card, manifest, size)
 
-    def _prepared(
-        self, recipe: Recipe
-    ) -> tuple[Chain, NDArray[np.uint8] | None, Calibration | None]:
+    def _prepared(self, recipe: Recipe) -> tuple[Chain, PixelFile | None, Calibration | None]:
         """The chain for a recipe, with the calibration images that it took."""
-        if not recipe.integers:
+        if not recipe.integer_weights:
             return self._chain, None, None
         pixels, calibration = self._calibration
         return self._integer_chain, pixels, calibration
 
     @cached_property
     def _integer_chain(self) -> Chain:
-        return for_integers(self._chain, self._calibration[0])
+        return for_integers(self._chain, self._calibration[0].first(IMAGES))
 
     @cached_property
-    def _calibration(self) -> tuple[NDArray[np.uint8], Calibration]:
-        return calibration_images(self._evidence, self._source.preprocessing, self._source.labels)
+    def _calibration(self) -> tuple[PixelFile, Calibration]:
+        pixels = PixelFile(
+            Path(self._folder.name) / "calibration", self._source.preprocessing.shape
+        )
+        return pixels, write_calibration(
+            pixels, self._evidence, self._source.preprocessing, self._source.labels
+        )
 
     def _manifest(self, form: Format, recipe: Recipe, signature: Signature) -> Manifest:
         source = self._source

@@ -65,8 +65,14 @@ def build_model(
     image = keras.Input(batch_shape=(batch, *chain.input_shape), dtype=input_dtype, name="image")
     tensor = keras.ops.cast(image, "float32") if input_dtype != "float32" else image
     for index, node in enumerate(chain.nodes):
-        tensor = _build(keras, node, tensor, f"{type(node).__name__.lower()}_{index}")
+        name = getattr(node, "name", "") or f"{type(node).__name__.lower()}_{index}"
+        tensor = _build(keras, node, tensor, name)
     return keras.Model(image, tensor, name="edgecell")
+
+
+def layer_names(chain: Chain) -> list[str]:
+    """Names of the layers with weights, as ``build_model`` gives them to Keras."""
+    return [node.name for node in chain.nodes if isinstance(node, Conv2D | Dense)]
 
 
 def _input_shape(model: KerasModel) -> tuple[int, int, int]:
@@ -145,7 +151,10 @@ def _read_conv(layer: Any) -> list[Node]:
         raise PreparationError(f"The layer {layer.name} is dilated or grouped; expected neither.")
     _require_channels_last(layer)
     kernel, bias = _kernel_and_bias(layer)
-    return [Conv2D(kernel, bias, tuple(layer.strides), layer.padding), *_activation(layer)]
+    return [
+        Conv2D(kernel, bias, tuple(layer.strides), layer.padding, layer.name),
+        *_activation(layer),
+    ]
 
 
 def _read_rescaling(layer: Any) -> list[Node]:
@@ -199,7 +208,7 @@ def _read_training_only(layer: Any) -> list[Node]:
 _READERS: dict[str, Callable[[Any], list[Node]]] = {
     "Rescaling": _read_rescaling,
     "Conv2D": _read_conv,
-    "Dense": lambda layer: [Dense(*_kernel_and_bias(layer)), *_activation(layer)],
+    "Dense": lambda layer: [Dense(*_kernel_and_bias(layer), layer.name), *_activation(layer)],
     "BatchNormalization": _read_batchnorm,
     "ReLU": _read_relu,
     "Activation": _activation,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecell_export.pixels import PixelFile
 from edgecell_export.source import Evidence, KnownImage
 from edgecell_runtime.errors import DataError, ExportError
 from edgecell_runtime.labelled import LabelledImages
@@ -45,16 +46,22 @@ def read_known(images: LabelledImages, known: KnownImage) -> bytes:
     return data
 
 
-def calibration_images(
-    evidence: Evidence, preprocessing: PreprocessSpec, labels: Sequence[str]
-) -> tuple[NDArray[np.uint8], Calibration]:
+def write_calibration(
+    pixels: PixelFile, evidence: Evidence, preprocessing: PreprocessSpec, labels: Sequence[str]
+) -> Calibration:
     """Picks calibration images from the training patients, the same for the same seed.
 
     Some follow again, 25 grey levels darker and lighter: an image that is lit a little otherwise
     than all of the chosen ones would else be clipped in the middle of the net.
 
+    Args:
+        pixels: The images are appended to it, preprocessed.
+        evidence: The run's images.
+        preprocessing: Of the model.
+        labels: Of the model.
+
     Returns:
-        uint8 (n, height, width, channels), 0-255, and what the manifest says of them.
+        What the manifest says of them.
 
     Raises:
         ExportError: There are too few, or a class has none.
@@ -75,16 +82,17 @@ def calibration_images(
             f"None of the {len(chosen)} calibration images is {missing[0]}; ranges set without a "
             "class are wrong for it. Train on more images of it."
         )
-    pixels = np.stack([preprocessing.apply(read_known(evidence.images, image)) for image in chosen])
+    pixels.append(preprocessing.apply(read_known(evidence.images, image)) for image in chosen)
+    pixels.append(_with_other_light(pixels.first(LIT_OTHERWISE)))
     digest = hashlib.sha256("".join(image.sha256 for image in chosen).encode()).hexdigest()
-    return _with_other_light(pixels), Calibration(len(chosen), evidence.seed, digest)
+    return Calibration(len(chosen), evidence.seed, digest)
 
 
 def _with_other_light(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Appends darker and lighter copies; the black around a cell stays black."""
-    again = pixels[:LIT_OTHERWISE].astype(np.int16)
+    """Darker and lighter copies; the black around a cell stays black."""
+    again = pixels.astype(np.int16)
     copies = [
         np.where(again > 0, np.clip(again + light, 0, 255), 0).astype(np.uint8)
         for light in (-_LIGHT, _LIGHT)
     ]
-    return np.concatenate([pixels, *copies])
+    return np.concatenate(copies)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edgecell.drawn_cells import write_drawn_cells
 from edgecell_export.formats import CONVERTERS
 from edgecell_export.formats.base import Conversion
+from edgecell_export.pixels import PixelFile
 from edgecell_export.prepare import Chain
 from edgecell_export.recipes import RECIPES
 from edgecell_export.source import Answer, Evidence, KnownImage, SourceModel, source_probabilities
@@ -143,8 +144,10 @@ def make_small_run(folder: Path) -> SmallRun:
 class Conversions:
     """Converts a prepared chain, each format and recipe once."""
 
-    def __init__(self, chain: Chain, calibration: NDArray[np.uint8], folder: Path) -> None:
-        self.chain, self.calibration, self._folder = chain, calibration, folder
+    def __init__(self, chain: Chain, images: NDArray[np.uint8], folder: Path) -> None:
+        self.chain, self._folder = chain, folder
+        self.calibration = PixelFile(folder / "calibration", SPEC.shape)
+        self.calibration.append(images)
 
     def path(self, artifact_format: str, recipe: str) -> Path:
         """The model's file, or the folder of a SavedModel; not sealed."""
@@ -156,5 +159,5 @@ class Conversions:
 
     def conversion(self, recipe: str) -> Conversion:
         found = RECIPES[recipe]
-        pixels = self.calibration if found.integers else None
+        pixels = self.calibration if found.integer_weights else None
         return Conversion(self.chain, found, pixels)

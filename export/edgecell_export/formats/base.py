@@ -3,16 +3,20 @@
 import abc
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import ClassVar, Literal
 
 from edgecell_export.operators import Operators
+from edgecell_export.pixels import PixelFile
 from edgecell_export.prepare import Chain
 from edgecell_export.recipes import Recipe
 from edgecell_runtime.manifest import Format, Manifest
 from edgecell_runtime.signature import Signature
+
+Target = Literal["any", "x86", "x86-vnni", "arm64"]
+"""The processor family that an artifact is made for; ``x86`` is one without VNNI."""
+
+RangeRule = Literal["min-max", "percentile", "mse"]
+"""How a range follows from the values that calibration saw."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +26,20 @@ class Conversion:
     Attributes:
         chain: Prepared: pixels 0-255 to logits.
         recipe: How to store numbers.
-        calibration: uint8 (n, height, width, channels), 0-255, for a recipe of integers, else None.
+        calibration: Images that set ranges, for a recipe of integers, else None.
+        target: The processor family to make it for.
+        ranges: How ranges follow from calibration.
+        float_layers: Names of layers (see ``layer_names``) that stay in float.
+        batch: A fixed batch size, 0 for a symbolic one; None takes what suits the format.
     """
 
     chain: Chain
     recipe: Recipe
-    calibration: NDArray[np.uint8] | None
+    calibration: PixelFile | None
+    target: Target = "any"
+    ranges: RangeRule = "min-max"
+    float_layers: frozenset[str] = frozenset()
+    batch: int | None = None
 
 
 class Converter(abc.ABC):

@@ -1,7 +1,7 @@
 """ONNX, through tf2onnx, and ONNX Runtime's quantiser."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -133,7 +133,9 @@ def _static_int8(conversion: Conversion, folder: Path) -> Any:
     quant_pre_process(source, source, skip_symbolic_shape=True)
     image = onnx_graph.pixel_tensor(onnx.load(source))
     assert conversion.calibration is not None
-    batches = _fractions(conversion.calibration)
+    batches = (
+        pixels.astype(np.float32) / np.float32(255) for pixels in conversion.calibration.batches(32)
+    )
 
     class Images(CalibrationDataReader):  # type: ignore[misc]
         def get_next(self) -> dict[str, NDArray[np.float32]] | None:
@@ -176,8 +178,3 @@ def _from_keras(chain: Any, dtype: Any) -> Any:
     converted, _ = tf2onnx.convert.from_keras(model, input_signature=(spec,), opset=OPSET)
     onnx_graph.name_ends(converted)
     return converted
-
-
-def _fractions(pixels: NDArray[np.uint8], batch: int = 32) -> Iterator[NDArray[np.float32]]:
-    for start in range(0, len(pixels), batch):
-        yield pixels[start : start + batch].astype(np.float32) / np.float32(255)

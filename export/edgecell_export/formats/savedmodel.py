@@ -23,11 +23,17 @@ class SavedModelConverter(Converter):
     format = "savedmodel"
     suffix = ".savedmodel"
     recipes = ("float32",)
-    lacking = {  # noqa: RUF012 - declared as a ClassVar in the base
-        "float16": _OTHER_FORMATS,
-        "dynamic_int8": _OTHER_FORMATS,
-        "static_int8": _OTHER_FORMATS,
-    }
+    lacking = dict.fromkeys(
+        (
+            "float16",
+            "weight_only_int8",
+            "weight_only_int4",
+            "dynamic_int8",
+            "static_int8",
+            "static_int8_int16",
+        ),
+        _OTHER_FORMATS,
+    )
 
     def convert(self, conversion: Conversion, path: Path) -> None:
         model = build_model(conversion.chain, input_dtype="uint8", batch=None)

@@ -88,7 +88,7 @@ def _integer_converter(tensorflow: Any, conversion: Conversion) -> Any:
     """Integers throughout, with a scale of 1/255 at the input."""
     lite = tensorflow.lite
     assert conversion.calibration is not None
-    images = spanning(conversion.calibration)
+    images = spanning(conversion.calibration.first(len(conversion.calibration)))
     chain = taking_fractions(conversion.chain)
     model = build_model(chain, input_dtype="float32", batch=1)
 

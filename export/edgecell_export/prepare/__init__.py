@@ -10,10 +10,10 @@ from edgecell_export.prepare.drop_training import DropTraining
 from edgecell_export.prepare.end_in_logits import EndInLogits
 from edgecell_export.prepare.fold_batchnorm import FoldBatchNorm
 from edgecell_export.prepare.fold_rescaling import FoldRescaling, taking_fractions
-from edgecell_export.prepare.integers import for_integers
+from edgecell_export.prepare.integers import IMAGES, for_integers
 from edgecell_runtime.heads import Head
 
-__all__ = ["Chain", "for_integers", "prepare", "taking_fractions"]
+__all__ = ["IMAGES", "Chain", "for_integers", "prepare", "taking_fractions"]
 
 
 def prepare(chain: Chain, head: Head) -> Chain:

@@ -38,6 +38,7 @@ class Conv2D:
     bias: Array
     strides: tuple[int, int]
     padding: Padding
+    name: str = ""
 
     def apply(self, x: Array) -> Array:
         """Computes the node on (n, height, width, in)."""
@@ -53,6 +54,7 @@ class Dense:
 
     kernel: Array
     bias: Array
+    name: str = ""
 
     def apply(self, x: Array) -> Array:
         """Computes the node on (n, in)."""
