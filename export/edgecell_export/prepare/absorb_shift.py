@@ -12,29 +12,28 @@ pooling let through. With v the largest activation, it is exactly the last of th
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecell_export.prepare.base import Pass
-from edgecell_export.prepare.chain import Activation, Chain, Conv2D, MaxPool2D, Node, Shift
-
-_IMAGES = 256
-_BATCH = 32
+from edgecell_export.prepare.graph import Chain
+from edgecell_export.prepare.nodes import Activation, Conv2D, MaxPool2D, Node, Shift
 
 
 class AbsorbShift(Pass):
     """Removes every ``Shift`` between two convolutions.
 
     Args:
-        images: uint8 (n, height, width, channels), 0-255; the largest activation on the first 256
-            becomes the constant. Any positive constant is exact; this one suits 8 bits.
+        batches: What the chain is given, each (n, ...); the largest activation on it becomes the
+            constant. Any positive constant is exact; this one suits 8 bits.
     """
 
     name = "absorb-shift"
 
-    def __init__(self, images: NDArray[np.uint8]) -> None:
-        self._images = images[:_IMAGES]
+    def __init__(self, batches: Sequence[NDArray[np.floating]]) -> None:
+        self._batches = batches
 
     def rewrite(self, chain: Chain) -> Chain:
         """Absorbs one shift after another; one without a convolution before it stays."""
@@ -51,9 +50,8 @@ class AbsorbShift(Pass):
 
     def _largest(self, part: Chain) -> float:
         largest = 0.0
-        for start in range(0, len(self._images), _BATCH):
-            batch = self._images[start : start + _BATCH] / 255 * part.white
-            largest = max(largest, float(part.evaluate(batch).max()))
+        for batch in self._batches:
+            largest = max(largest, float(part.evaluate(batch.astype(np.float64)).max()))
         return largest or 1.0
 
 

@@ -1,7 +1,8 @@
 """Drops what only training uses: Dropout and its kin do nothing at inference."""
 
 from edgecell_export.prepare.base import Pass
-from edgecell_export.prepare.chain import Chain, TrainingOnly
+from edgecell_export.prepare.graph import Chain
+from edgecell_export.prepare.nodes import TrainingOnly
 
 
 class DropTraining(Pass):

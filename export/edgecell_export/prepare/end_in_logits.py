@@ -4,7 +4,8 @@ A sigmoid or softmax inside an 8-bit graph has steps of 1/256, which is coarse n
 """
 
 from edgecell_export.prepare.base import Pass
-from edgecell_export.prepare.chain import Activation, ActivationKind, Chain
+from edgecell_export.prepare.graph import Chain
+from edgecell_export.prepare.nodes import Activation, ActivationKind
 from edgecell_runtime.errors import PreparationError
 from edgecell_runtime.heads import Head, HeadKind
 

@@ -2,51 +2,91 @@
 
 import dataclasses
 
+import numpy as np
+
 from edgecell_export.prepare.base import Pass
-from edgecell_export.prepare.chain import Chain, Conv2D, Dense, Flatten, Rescale
-from edgecell_runtime.errors import PreparationError
+from edgecell_export.prepare.graph import Chain, Graph
+from edgecell_export.prepare.nodes import (
+    Affine,
+    AveragePool2D,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    Flatten,
+    MaxPool2D,
+    Node,
+    Rescale,
+    Shift,
+    ZeroPad2D,
+)
 
 
 class FoldRescaling(Pass):
     """Moves a leading ``Rescale`` into the kernel of the first layer.
 
-    A factor commutes with zero padding; an offset does not, so one is folded only where there is
-    no padding.
+    A factor commutes with zero padding; an offset does not, and is left in front of it as a
+    ``Shift``.
     """
 
     name = "fold-rescaling"
 
     def rewrite(self, chain: Chain) -> Chain:
-        """Folds until the first node is no ``Rescale``, or is one that cannot be folded."""
+        """Moves the first ``Rescale`` as far back as it goes."""
         nodes = list(chain.nodes)
-        while nodes and isinstance(rescale := nodes[0], Rescale):
-            index = 2 if len(nodes) > 1 and isinstance(nodes[1], Flatten) else 1
-            layer = nodes[index] if index < len(nodes) else None
-            if not isinstance(layer, Conv2D | Dense):
+        position = 0
+        while position < len(nodes) - 1 and isinstance(rescale := nodes[position], Rescale):
+            following = nodes[position + 1]
+            moved = _over(rescale, following, channels=chain.input_shape[-1])
+            if moved is None:
                 break
-            if rescale.offset and isinstance(layer, Conv2D) and layer.padding == "same":
-                break
-            over_inputs = tuple(range(layer.kernel.ndim - 1))
-            nodes[index] = dataclasses.replace(
-                layer,
-                kernel=layer.kernel * rescale.scale,
-                bias=layer.bias + rescale.offset * layer.kernel.sum(axis=over_inputs),
-            )
-            del nodes[0]
+            nodes[position : position + 2] = moved
+            position += moved.index(next((n for n in moved if isinstance(n, Rescale)), moved[0]))
         return chain.with_nodes(*nodes)
 
 
-def taking_fractions(chain: Chain) -> Chain:
-    """The same chain for inputs of pixels / 255, which is what a quantised input stands for.
+def _over(rescale: Rescale, node: Node, *, channels: int) -> list[Node] | None:
+    """What the two become once the ``Rescale`` has moved on; None where it cannot."""
+    scale, offset = rescale.scale, rescale.offset
+    moved: list[Node] | None = None
+    match node:
+        case Affine():
+            moved = [Affine(node.scale * scale, node.shift + node.scale * offset, node.name)]
+        case Rescale():
+            moved = [Rescale(scale * node.scale, offset * node.scale + node.offset)]
+        case _ if not scale:
+            pass
+        case Shift():
+            moved = [Shift((node.shift + offset) / scale), Rescale(scale, 0.0)]
+        case _ if offset and _pads(node):
+            moved = [Shift(np.full(channels, offset / scale)), Rescale(scale, 0.0), node]
+        case Conv2D() | DepthwiseConv2D() | Dense():
+            every = np.ones(channels)
+            moved = [node.shift_inputs(offset * every).scale_inputs(scale * every)]
+        case Flatten() | ZeroPad2D() | AveragePool2D():
+            moved = [node, rescale]
+        case MaxPool2D() if scale > 0:
+            moved = [node, rescale]
+    return moved
 
-    Raises:
-        PreparationError: The chain does not start with a layer that can take the factor in.
+
+def _pads(node: Node) -> bool:
+    """Whether the node puts zeros around what it is given."""
+    return isinstance(node, ZeroPad2D) or (
+        isinstance(node, Conv2D | DepthwiseConv2D) and node.padding == "same"
+    )
+
+
+def taking_fractions(graph: Graph) -> Graph:
+    """The same graph for inputs of pixels / 255, which is what a quantised input stands for.
+
+    A factor of 255 stays as a node where nothing can take it in.
     """
-    rescale = Rescale(chain.white, 0.0)
-    folded = FoldRescaling()(Chain(chain.input_shape, (rescale, *chain.nodes), white=1.0))
-    if isinstance(folded.nodes[0], Rescale):
-        raise PreparationError(
-            "The model's rescaling of pixels has an offset in front of a padded convolution; the "
-            "8-bit recipes need one that only divides, such as Rescaling(1/255)."
-        )
-    return folded
+
+    def rescaled(chain: Chain) -> Chain:
+        if chain.white is None:
+            return chain
+        rescale = Rescale(chain.white, 0.0)
+        nodes = (rescale, *chain.nodes)
+        return FoldRescaling()(dataclasses.replace(chain, nodes=nodes, white=1.0))
+
+    return graph.map(rescaled)
