@@ -12,6 +12,16 @@ from edgecell_runtime.errors import ConversionError, MissingPartError
 _PLUMBING = frozenset(
     {"Placeholder", "Identity", "NoOp", "Const", "ReadVariableOp", "PartitionedCall"}
 )
+_ZERO_POINTS = {
+    "QGemm": 8,
+    "QLinearAdd": 7,
+    "QLinearConcat": 1,
+    "QLinearConv": 7,
+    "QLinearMatMul": 7,
+    "QLinearMul": 7,
+}
+"""Where ONNX Runtime's kernels take their output's zero point, whose dtype is the output's; other
+QLinear kernels take it fifth."""
 _INTEGERS = frozenset({"int8", "uint8", "int32", "int64"})
 
 
@@ -145,12 +155,12 @@ def _onnx_dtypes(onnx: Any, model: Any) -> dict[str, str]:
     for value in (*graph.input, *graph.output, *graph.value_info):
         dtypes[value.name] = names[value.type.tensor_type.elem_type]
     for node in graph.node:
-        taken = [dtypes.get(name, "?") for name in node.input if name]
-        zero_point = {"QGemm": 8}.get(node.op_type, 7)  # the output's, by its place
-        if node.op_type.startswith("QLinear") or (node.op_type == "QGemm" and len(taken) > 8):
-            given = taken[zero_point]
+        taken = [dtypes.get(name, "?") for name in node.input]
+        place = _ZERO_POINTS.get(node.op_type, 4 if node.op_type.startswith("QLinear") else 0)
+        if node.op_type == "QGemm" and len(taken) <= place:
+            given = "float32"
         else:
-            given = "float32" if node.op_type == "QGemm" or not taken else taken[0]
+            given = taken[place] if len(taken) > place else "float32"
         for name in node.output:
             dtypes.setdefault(name, given)
     return dtypes

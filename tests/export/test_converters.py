@@ -13,18 +13,25 @@ from support.small_run import HEAD, LABELS, Conversions, SmallRun
 
 from edgecell_export.formats import CONVERTERS
 from edgecell_export.formats.base import Converter
-from edgecell_export.prepare.chain import Rescale
+from edgecell_export.prepare.nodes import Rescale
 from edgecell_export.recipes import RECIPES
 from edgecell_export.savedmodel_session import SavedModelSession
 from edgecell_export.source import source_probabilities
 from edgecell_runtime.engines import Session, engine_for
-from edgecell_runtime.errors import ConversionError, PreparationError
+from edgecell_runtime.errors import ConversionError
 from edgecell_runtime.signature import PIXELS, dequantize
 
 EVERY = [(name, recipe) for name, item in CONVERTERS.items() for recipe in item.recipes]
 SINGLE_FILES = [(name, recipe) for name, recipe in EVERY if name != "savedmodel"]
 # Two to three times what was found: a mistake makes differences of 0.3 and more.
-LARGEST = {"float32": 1e-5, "float16": 1e-2, "dynamic_int8": 0.05, "static_int8": 0.15}
+LARGEST = {
+    "float32": 1e-5,
+    "float16": 1e-2,
+    "weight_only_int8": 0.05,
+    "dynamic_int8": 0.1,
+    "static_int8": 0.15,
+    "static_int8_int16": 0.05,
+}
 
 
 def open_session(converter: Converter, path: Path) -> Session:
@@ -44,7 +51,10 @@ def logits(converter: Converter, path: Path, pixels: NDArray[np.uint8]) -> NDArr
     return dequantize(answers, output.quantization)
 
 
-@pytest.mark.parametrize(("artifact_format", "recipe"), EVERY)
+# 4 bits change this net's random weights too much; they are held against rounded weights elsewhere.
+@pytest.mark.parametrize(
+    ("artifact_format", "recipe"), [item for item in EVERY if item[1] != "weight_only_int4"]
+)
 def test_converted_model_answers_as_keras_does(
     conversions: Conversions, small_run: SmallRun, artifact_format: str, recipe: str
 ) -> None:
@@ -61,7 +71,7 @@ def test_converted_model_keeps_its_recipes_promise(
     conversions: Conversions, artifact_format: str, recipe: str
 ) -> None:
     path = conversions.path(artifact_format, recipe)
-    CONVERTERS[artifact_format].check(path, RECIPES[recipe])
+    CONVERTERS[artifact_format].check(path, conversions.conversion(recipe))
 
 
 @pytest.mark.parametrize(("artifact_format", "recipe"), EVERY)
@@ -73,7 +83,8 @@ def test_signature_takes_pixels_and_gives_two_logits(
     image, output = signature.inputs[0], signature.outputs[0]
     batch = 1 if artifact_format == "tflite" else None
     assert (image.dtype, image.shape, image.layout) == ("uint8", (batch, 16, 16, 3), "NHWC")
-    assert image.quantization == (PIXELS if recipe == "static_int8" else None)
+    static = recipe == "static_int8" or (artifact_format, recipe) == ("onnx", "static_int8_int16")
+    assert image.quantization == (PIXELS if static else None)
     assert (output.shape, output.layout) == ((batch, 2), "NC")
     quantised = (artifact_format, recipe) == ("tflite", "static_int8")
     assert output.dtype == ("uint8" if quantised else "float32")
@@ -113,8 +124,7 @@ def test_onnx_graph_holds_no_arithmetic_on_shapes_and_no_batchnorm(
     model = onnx.load(conversions.path("onnx", recipe))
     found = {node.op_type for node in model.graph.node}
     assert "Reshape" in found
-    assert not found & {"Shape", "Gather", "Slice", "Concat", "BatchNormalization"}
-    assert [node.op_type for node in model.graph.node].count("Transpose") <= 2
+    assert not found & {"Shape", "Gather", "BatchNormalization"}
 
 
 @pytest.mark.parametrize(("artifact_format", "recipe"), EVERY)
@@ -126,8 +136,16 @@ def test_operators_count_the_parameters_of_the_model(
         small_run.source.model.get_layer(name) for name in ("first", "second", "hidden", "last")
     ]
     least = sum(layer.kernel.shape.num_elements() for layer in layers)
-    # Beside the biases there are the two vectors that stand in front of padding.
-    assert least <= found.parameters <= least + 8 + 12 + 64 + 2 + 8 + 12
+    more = found.parameters - least - (8 + 12 + 64 + 2)  # the biases
+    channel = 9 * 3 + 1 + 9 * 12  # one more between the convolutions
+    if artifact_format == "savedmodel":
+        assert more == 0  # what is no variable is not counted there
+    elif not RECIPES[recipe].static:
+        assert more == 8  # the levels of the shifted ReLU
+    elif artifact_format == "tflite":
+        assert more == channel  # the constant one
+    else:  # it is filled up to a multiple of what ONNX Runtime is fast with, and so is the image
+        assert channel <= more <= 8 * channel
 
 
 @pytest.mark.parametrize(("artifact_format", "recipe"), SINGLE_FILES)
@@ -144,15 +162,15 @@ import sys
 from pathlib import Path
 import numpy as np
 from edgecell_export.formats import CONVERTERS
-from edgecell_export.keras_chain import read_chain
+from edgecell_export.keras_graph import read_graph
 from edgecell_export.prepare import prepare
 from edgecell_export.tensorflow import import_keras
 from edgecell_runtime.heads import Head
 from support.small_run import Conversions
 
 model = import_keras().models.load_model(sys.argv[1])
-chain = prepare(read_chain(model), Head("normalised_sigmoid"))
-conversions = Conversions(chain, np.load(sys.argv[2]), Path(sys.argv[3]))
+graph = prepare(read_graph(model), Head("normalised_sigmoid"))
+conversions = Conversions(graph, np.load(sys.argv[2]), Path(sys.argv[3]))
 for name in ("tflite", "onnx"):
     for recipe in CONVERTERS[name].recipes:
         conversions.path(name, recipe)
@@ -227,11 +245,20 @@ def test_conversion_says_what_failed_and_what_was_printed_when_a_library_raises(
 
 
 @pytest.mark.parametrize("artifact_format", ["tflite", "onnx"])
-def test_static_int8_is_refused_in_its_own_words_when_pixels_have_an_offset(
+def test_static_int8_takes_plain_pixels_when_the_model_gives_them_an_offset(
     conversions: Conversions, tmp_path: Path, artifact_format: str
 ) -> None:
     whole = conversions.conversion("static_int8")
-    shifted = whole.chain.with_nodes(Rescale(1.0, -1.0), *whole.chain.nodes)
-    conversion = dataclasses.replace(whole, chain=shifted)
-    with pytest.raises(PreparationError, match=r"^The model's rescaling of pixels has an offset"):
-        CONVERTERS[artifact_format].convert(conversion, tmp_path / "model")
+    first = whole.graph.last
+    offset = Rescale(1.0, -64.0)  # "same" padding lies at 0 behind it, so no bias can take it in
+    graph = whole.graph.with_last(first.with_nodes(offset, *first.nodes))
+    conversion = dataclasses.replace(whole, graph=graph)
+    converter, path = CONVERTERS[artifact_format], tmp_path / "model"
+    converter.convert(conversion, path)
+    converter.check(path, conversion)
+    assert converter.signature(path).inputs[0].quantization == PIXELS
+    pixels = conversions.calibration.first(40)
+    expected = graph.evaluate(pixels.astype(float))
+    without = conversions.graph.evaluate(pixels.astype(float))
+    assert np.abs(without - expected).mean() > 0.3 * expected.std()
+    assert np.abs(logits(converter, path, pixels) - expected).max() < 0.25 * expected.std()

@@ -1,4 +1,4 @@
-"""One format a file: a prepared chain and a recipe in, a model file out."""
+"""One format a file: a prepared graph and a recipe in, a model file out."""
 
 from edgecell_export.formats.base import Converter
 from edgecell_export.formats.onnx import ONNXConverter

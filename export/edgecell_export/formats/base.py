@@ -1,22 +1,28 @@
 """What a format has to offer to be exported to."""
 
 import abc
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Final
 
+from edgecell_export.kinds import GraphEnd, RangeRule, Target
 from edgecell_export.operators import Operators
 from edgecell_export.pixels import PixelFile
-from edgecell_export.prepare import Chain
+from edgecell_export.prepare import Graph
 from edgecell_export.recipes import Recipe
 from edgecell_runtime.manifest import Format, Manifest
 from edgecell_runtime.signature import Signature
 
-Target = Literal["any", "x86", "x86-vnni", "arm64"]
-"""The processor family that an artifact is made for; ``x86`` is one without VNNI."""
+ADVICE: Final = "Convert to another format or recipe, or report this."
 
-RangeRule = Literal["min-max", "percentile", "mse"]
-"""How a range follows from the values that calibration saw."""
+
+def lacks_operators(form: str, names: Iterable[str]) -> str:
+    """Says that a format has nothing for what a layer computes."""
+    return (
+        f"{form} has no operator {', '.join(names)}, which a layer of this model needs. Build the "
+        "model of other layers, or export a SavedModel."
+    )
 
 
 @dataclass(frozen=True)
@@ -24,22 +30,24 @@ class Conversion:
     """What a converter is given.
 
     Attributes:
-        chain: Prepared: pixels 0-255 to logits.
+        graph: Prepared: pixels 0-255 to logits.
         recipe: How to store numbers.
         calibration: Images that set ranges, for a recipe of integers, else None.
         target: The processor family to make it for.
         ranges: How ranges follow from calibration.
         float_layers: Names of layers (see ``layer_names``) that stay in float.
         batch: A fixed batch size, 0 for a symbolic one; None takes what suits the format.
+        end: What the graph answers; its output is called so.
     """
 
-    chain: Chain
+    graph: Graph
     recipe: Recipe
     calibration: PixelFile | None
     target: Target = "any"
     ranges: RangeRule = "min-max"
     float_layers: frozenset[str] = frozenset()
     batch: int | None = None
+    end: GraphEnd = "logits"
 
 
 class Converter(abc.ABC):
@@ -50,14 +58,18 @@ class Converter(abc.ABC):
         suffix: Of its files.
         recipes: Names of the recipes that it has.
         lacking: For each other recipe the reason why not.
-        targets: The processor family that a recipe is made for, where not for any.
+        has_targets: Whether a recipe of integers differs by processor family.
     """
 
     format: ClassVar[Format]
     suffix: ClassVar[str]
     recipes: ClassVar[tuple[str, ...]]
     lacking: ClassVar[dict[str, str]]
-    targets: ClassVar[dict[str, str]] = {}
+    has_targets: ClassVar[bool] = False
+
+    def largest_weight(self, recipe: Recipe, target: Target) -> int:  # noqa: ARG002
+        """Steps of the largest weight of a channel, in a recipe of integers."""
+        return int(2 ** (recipe.weight_bits - 1) - 1)
 
     @abc.abstractmethod
     def convert(self, conversion: Conversion, path: Path) -> None:
@@ -76,7 +88,7 @@ class Converter(abc.ABC):
         """What a written model computes."""
 
     @abc.abstractmethod
-    def check(self, path: Path, recipe: Recipe) -> None:
+    def check(self, path: Path, conversion: Conversion) -> None:
         """Opens a written model and holds it against what its recipe promises.
 
         Raises:

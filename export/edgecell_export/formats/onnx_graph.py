@@ -1,110 +1,120 @@
-"""Small, exact changes to ONNX graphs that the converters leave to be made."""
+"""Reading and editing ONNX graphs: what the conversions and their rewrites share."""
 
+from collections.abc import Collection
 from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Model = Any
+"""``onnx.ModelProto``; onnx is imported late."""
+
+Node = Any
+"""``onnx.NodeProto``."""
 
 INPUT: Final = "image"
 OUTPUT: Final = "logits"
 
-
-def name_ends(model: Any) -> None:
-    """Names the input and the output; every node that uses them follows."""
-    names = {model.graph.input[0].name: INPUT, model.graph.output[0].name: OUTPUT}
-    _rename(model, names)
+KERNELS: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+"""Operators whose second input holds a layer's weights."""
 
 
-def pixel_tensor(model: Any) -> str:
-    """The image as the first layer takes it: behind a Transpose, where there is one."""
-    name = INPUT
-    while [node.op_type for node in _users(model, name)] == ["Transpose"]:
-        name = _users(model, name)[0].output[0]
-    return name
-
-
-def take_pixels(model: Any) -> None:
-    """Drops the image's QuantizeLinear: the graph takes uint8 pixels instead of fractions."""
-    import onnx
-
-    users = _users(model, pixel_tensor(model))
-    if [node.op_type for node in users] != ["QuantizeLinear"]:
-        raise ValueError(f"the image goes to {[node.op_type for node in users]}, not quantised")
-    quantize = users[0]
-    model.graph.node.remove(quantize)
-    _rename(model, {quantize.output[0]: quantize.input[0]})
-    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
-
-
-def give_float_logits(model: Any) -> None:
-    """Drops the last pair of quantisation steps: the last integer kernel answers in float.
-
-    Its sums are 32-bit integers, so rounding them to 8 bits would only make the answer coarse.
-    """
-    graph = model.graph
-    last = next(node for node in graph.node if OUTPUT in node.output)
-    if last.op_type != "DequantizeLinear":
-        return
-    quantize = next(node for node in graph.node if last.input[0] in node.output)
-    for node in (last, quantize):
-        graph.node.remove(node)
-    producer = next(node for node in graph.node if quantize.input[0] in node.output)
-    producer.output[list(producer.output).index(quantize.input[0])] = OUTPUT
-
-
-def takes_quantised_pixels(data: bytes) -> bool:
-    """Whether the image goes through a DequantizeLinear with scale 1/255 and zero point 0 only."""
-    import numpy as np
-    import onnx
-
-    model = onnx.load_model_from_string(data)
-    users = _users(model, pixel_tensor(model))
-    if [node.op_type for node in users] != ["DequantizeLinear"]:
-        return False
-    constants = {item.name: onnx.numpy_helper.to_array(item) for item in model.graph.initializer}
-    scale, zero_point = (constants[name] for name in users[0].input[1:3])
-    return bool(scale == np.float32(1 / 255) and zero_point == 0)
-
-
-def canonical_bytes(model: Any) -> bytes:
-    """Serialises a model so that the same graph gives the same bytes in every process.
-
-    Converters number their names from counters and hashes; here names follow the order of nodes,
-    and what nothing uses or what names the converter is dropped.
-    """
-    import onnx
-
-    graph = model.graph
-    used = {name for node in graph.node for name in node.input}
-    kept = {item.name: item for item in graph.initializer if item.name in used}
-    names: dict[str, str] = {INPUT: INPUT, OUTPUT: OUTPUT, "": ""}
-    ordered: list[Any] = []
-    for index, node in enumerate(graph.node):
-        for name in node.input:
-            if name in kept and name not in names:
-                names[name] = f"constant_{len(ordered)}"
-                ordered.append(kept[name])
-        for position, name in enumerate(node.output):
-            names.setdefault(name, f"tensor_{index}_{position}")
-        node.name = f"{node.op_type}_{index}"
-        node.doc_string = ""
-    del graph.initializer[:]
-    graph.initializer.extend(ordered)
-    del graph.value_info[:]
-    _rename(model, names)
-    graph.name, graph.doc_string, model.doc_string = "edgecell", "", ""
-    model.producer_name, model.producer_version = "edgecell", ""
-    del model.metadata_props[:]
-    for value in (*graph.input, *graph.output):
-        batch = value.type.tensor_type.shape.dim[0]
-        if not batch.HasField("dim_value"):
-            batch.dim_param = "batch"
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString(deterministic=True))
-
-
-def _users(model: Any, name: str) -> list[Any]:
+def users(model: Model, name: str) -> list[Node]:
+    """The nodes that take a tensor."""
     return [node for node in model.graph.node if name in node.input]
 
 
-def _rename(model: Any, names: dict[str, str]) -> None:
+def producer(model: Model, name: str) -> Node | None:
+    """The node that gives a tensor; None for inputs and constants."""
+    return next((node for node in model.graph.node if name in node.output), None)
+
+
+def only_user(model: Model, name: str) -> Node | None:
+    """The one node that takes a tensor; None where there are more, none, or it is an output."""
+    found = users(model, name)
+    given = any(value.name == name for value in model.graph.output)
+    return found[0] if len(found) == 1 and not given else None
+
+
+def constant(model: Model, name: str) -> NDArray[Any] | None:
+    """The value of a stored tensor; None for one that is computed."""
+    import onnx
+
+    for item in model.graph.initializer:
+        if item.name == name:
+            return onnx.numpy_helper.to_array(item)
+    return None
+
+
+def add_constant(model: Model, value: NDArray[Any], like: str) -> str:
+    """Stores a tensor under a new name, made from the name that it follows."""
+    import onnx
+
+    taken = {item.name for item in model.graph.initializer}
+    count = 0
+    while f"{like}.{count}" in taken:
+        count += 1
+    value = np.ascontiguousarray(value) if value.ndim else value
+    model.graph.initializer.append(onnx.numpy_helper.from_array(value, f"{like}.{count}"))
+    return f"{like}.{count}"
+
+
+def attribute(node: Node, name: str, default: Any) -> Any:
+    """The value of a node's attribute, or the default."""
+    import onnx
+
+    for item in node.attribute:
+        if item.name == name:
+            return onnx.helper.get_attribute_value(item)
+    return default
+
+
+def insert_before(model: Model, node: Node, *made: Node) -> None:
+    """Puts nodes in front of another one, where its inputs are known."""
+    position = list(model.graph.node).index(node)
+    for offset, item in enumerate(made):
+        model.graph.node.insert(position + offset, item)
+
+
+def shapes(model: Model) -> dict[str, tuple[int | None, ...]]:
+    """Shapes of tensors, as far as ONNX infers them; None stands for an open size."""
+    import onnx
+
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    found: dict[str, tuple[int | None, ...]] = {
+        item.name: tuple(item.dims) for item in inferred.initializer
+    }
+    for value in (*inferred.input, *inferred.value_info, *inferred.output):
+        kind = value.type.tensor_type
+        if kind.HasField("shape"):
+            found[value.name] = tuple(
+                size.dim_value if size.HasField("dim_value") else None for size in kind.shape.dim
+            )
+    return found
+
+
+def drop_unused(model: Model) -> None:
+    """Drops nodes and stored tensors that no output depends on."""
+    graph = model.graph
+    needed = {value.name for value in graph.output}
+    for node in reversed(list(graph.node)):
+        if needed.isdisjoint(node.output):
+            graph.node.remove(node)
+        else:
+            needed.update(node.input)
+    kept = [item for item in graph.initializer if item.name in needed]
+    if len(kept) < len(graph.initializer):
+        del graph.initializer[:]
+        graph.initializer.extend(kept)
+
+
+def name_ends(model: Model) -> None:
+    """Names the input and the output; every node that uses them follows."""
+    rename(model, {model.graph.input[0].name: INPUT, model.graph.output[0].name: OUTPUT})
+
+
+def rename(model: Model, names: dict[str, str]) -> None:
+    """Renames tensors wherever they stand."""
     graph = model.graph
     for node in graph.node:
         for part in (node.input, node.output):
@@ -112,3 +122,55 @@ def _rename(model: Any, names: dict[str, str]) -> None:
                 part[index] = names.get(name, name)
     for value in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
         value.name = names.get(value.name, value.name)
+
+
+def set_batch(model: Model, batch: int) -> None:
+    """Fixes the batch size, or leaves it open under the name ``batch`` for 0."""
+    for value in (*model.graph.input, *model.graph.output):
+        size = value.type.tensor_type.shape.dim[0]
+        if batch:
+            size.dim_value = batch
+        else:
+            size.dim_param = "batch"
+
+
+def canonical_bytes(model: Model, layers: Collection[str], output: str = OUTPUT) -> bytes:
+    """Serialises a model so that the same graph gives the same bytes in every process.
+
+    Converters number their names from counters and hashes; here names follow the order of nodes,
+    and what nothing uses or what names the converter is dropped.
+
+    Args:
+        model: Changed in place.
+        layers: Names of layers; a kernel of one keeps it as its name.
+        output: The name to give the output.
+    """
+    import onnx
+
+    graph = model.graph
+    drop_unused(model)
+    stored = {item.name: item for item in graph.initializer}
+    names: dict[str, str] = {INPUT: INPUT, OUTPUT: output, "": ""}
+    ordered: list[Any] = []
+    for index, node in enumerate(graph.node):
+        for name in node.input:
+            if name in stored and name not in names:
+                names[name] = f"constant_{len(ordered)}"
+                ordered.append(stored[name])
+        for position, name in enumerate(node.output):
+            names.setdefault(name, f"tensor_{index}_{position}")
+        if node.name.partition("/")[0] not in layers:
+            node.name = f"{node.op_type}_{index}"
+        node.doc_string = ""
+        attributes = sorted(node.attribute, key=lambda item: item.name)
+        del node.attribute[:]
+        node.attribute.extend(attributes)
+    del graph.initializer[:]
+    graph.initializer.extend(ordered)
+    del graph.value_info[:]
+    rename(model, names)
+    graph.name, graph.doc_string, model.doc_string = "edgecell", "", ""
+    model.producer_name, model.producer_version = "edgecell", ""
+    del model.metadata_props[:]
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString(deterministic=True))

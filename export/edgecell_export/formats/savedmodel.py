@@ -2,13 +2,14 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
-from edgecell_export.formats.base import Conversion, Converter
-from edgecell_export.keras_chain import build_model
+from edgecell_export.formats.base import ADVICE, Conversion, Converter
+from edgecell_export.keras_build import build_model
 from edgecell_export.operators import Operators, savedmodel_operators
 from edgecell_export.output_capture import converter_output
-from edgecell_export.recipes import Recipe
 from edgecell_export.savedmodel_session import SavedModelSession
+from edgecell_export.tensorflow import import_tensorflow
 from edgecell_runtime.containers import savedmodel as container
 from edgecell_runtime.errors import ConversionError
 from edgecell_runtime.manifest import Manifest
@@ -18,7 +19,7 @@ _OTHER_FORMATS = "a SavedModel holds TensorFlow's float operators; TFLite has th
 
 
 class SavedModelConverter(Converter):
-    """Writes ``.savedmodel`` folders with an open batch size."""
+    """Writes ``.savedmodel`` folders with an open batch size, or a fixed one."""
 
     format = "savedmodel"
     suffix = ".savedmodel"
@@ -36,16 +37,19 @@ class SavedModelConverter(Converter):
     )
 
     def convert(self, conversion: Conversion, path: Path) -> None:
-        model = build_model(conversion.chain, input_dtype="uint8", batch=None)
+        batch = conversion.batch or None
+        model = build_model(conversion.graph, input_dtype="uint8", batch=batch)
+        # Without a signature Keras leaves the batch size open, whatever the model's own.
+        signature = None if batch is None else [_image_spec(batch, conversion.graph.input_shape)]
         with converter_output() as output:
             try:
-                model.export(path, format="tf_saved_model", verbose=False)
+                model.export(path, "tf_saved_model", verbose=False, input_signature=signature)
             except Exception as error:  # noqa: BLE001 - TensorFlow raises of every kind
                 failure = error
             else:
                 return
         raise ConversionError(
-            f"Keras could not write a SavedModel: {failure}. It printed: {output[0]}"
+            f"Keras could not write a SavedModel: {failure}. {ADVICE} It printed: {output[0]}"
         ) from failure
 
     def signature(self, path: Path) -> Signature:
@@ -55,7 +59,7 @@ class SavedModelConverter(Converter):
     def operators(self, path: Path) -> Operators:
         return savedmodel_operators(path)
 
-    def check(self, path: Path, recipe: Recipe) -> None:
+    def check(self, path: Path, conversion: Conversion) -> None:
         """The one recipe promises floats, which parity proves."""
 
     def seal(self, model: Path, manifest: Manifest, artifact: Path) -> None:
@@ -63,3 +67,8 @@ class SavedModelConverter(Converter):
             shutil.rmtree(artifact)
         shutil.copytree(model, artifact)
         container.seal(artifact, manifest)
+
+
+def _image_spec(batch: int, shape: tuple[int, int, int]) -> Any:
+    tensorflow = import_tensorflow()
+    return tensorflow.TensorSpec((batch, *shape), tensorflow.uint8, "image")

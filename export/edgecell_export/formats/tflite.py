@@ -1,31 +1,46 @@
 """TFLite, through TensorFlow's converter."""
 
-from collections.abc import Iterator
+import dataclasses
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from edgecell_export.formats.base import Conversion
+from edgecell_export.formats.base import ADVICE, Conversion, lacks_operators
 from edgecell_export.formats.single_file import SingleFileConverter
-from edgecell_export.keras_chain import build_model
+from edgecell_export.formats.tflite_check import check_integers, check_layers
+from edgecell_export.formats.tflite_graph import FLOAT_MARK, TFLiteGraph
+from edgecell_export.formats.tflite_metadata import with_metadata
+from edgecell_export.formats.tflite_static import quantize_static
+from edgecell_export.formats.tflite_weights import store_weights
+from edgecell_export.keras_build import build_model, layer_names
 from edgecell_export.operators import Operators, tflite_operators
 from edgecell_export.output_capture import converter_output
-from edgecell_export.prepare import taking_fractions
-from edgecell_export.recipes import Recipe
+from edgecell_export.prepare import Graph
+from edgecell_export.prepare.nodes import Conv2D, Dense, DepthwiseConv2D, Node
 from edgecell_export.tensorflow import import_tensorflow
+from edgecell_runtime.containers import CONTAINERS
 from edgecell_runtime.engines import engine_for
 from edgecell_runtime.errors import ConversionError, EdgecellError, RecipeError
+from edgecell_runtime.manifest import Manifest
 from edgecell_runtime.signature import PIXELS, Signature
+
+_UNKNOWN_OPERATOR: Final = re.compile(r"'tf\.(\w+)' op is neither a custom op nor a flex op")
 
 
 class TFLiteConverter(SingleFileConverter):
-    """Writes ``.tflite`` files with a batch of one."""
+    """Writes ``.tflite`` files, with a batch of one unless asked otherwise."""
 
     format = "tflite"
     suffix = ".tflite"
-    recipes = ("float32", "float16", "dynamic_int8", "static_int8")
+    recipes = (
+        "float32",
+        "float16",
+        "weight_only_int8",
+        "weight_only_int4",
+        "dynamic_int8",
+        "static_int8",
+        "static_int8_int16",
+    )
     lacking = {}  # noqa: RUF012 - declared as a ClassVar in the base
 
     def convert(self, conversion: Conversion, path: Path) -> None:
@@ -40,8 +55,10 @@ class TFLiteConverter(SingleFileConverter):
             else:
                 path.write_bytes(model)
                 return
+        if unknown := sorted(set(_UNKNOWN_OPERATOR.findall(str(failure)))):
+            raise ConversionError(lacks_operators("TFLite", unknown)) from failure
         raise ConversionError(
-            f"TensorFlow's TFLite converter failed: {failure}. It printed: {output[0]}"
+            f"TensorFlow's TFLite converter failed: {failure}. {ADVICE} It printed: {output[0]}"
         ) from failure
 
     def signature(self, path: Path) -> Signature:
@@ -51,73 +68,59 @@ class TFLiteConverter(SingleFileConverter):
     def operators(self, path: Path) -> Operators:
         return tflite_operators(path.read_bytes())
 
-    def check(self, path: Path, recipe: Recipe) -> None:
-        found = self.operators(path)
+    def check(self, path: Path, conversion: Conversion) -> None:
+        graph, recipe = TFLiteGraph(path.read_bytes()), conversion.recipe
+        if recipe.static:
+            check_integers(graph, conversion)
+        check_layers(graph, conversion)
         if recipe.name == "static_int8":
-            floats = [item.name for item in found.operators if not item.integer]
-            if floats:
-                raise RecipeError(
-                    f"static_int8 promises integer kernels, but {', '.join(floats)} work on floats."
-                )
             image = self.signature(path).inputs[0]
             if (image.dtype, image.quantization) != ("uint8", PIXELS):
                 raise RecipeError(
                     "static_int8 promises uint8 pixels with scale 1/255 and zero point 0, but the "
                     f"input is {image.dtype} with {image.quantization}."
                 )
-        expected = {"float16": "float16", "dynamic_int8": "int8"}.get(recipe.name)
-        if expected and not any(expected in item.kinds for item in found.operators):
-            raise RecipeError(f"{recipe.name} promises {expected} weights, but the file has none.")
+
+    def seal(self, model: Path, manifest: Manifest, artifact: Path) -> None:
+        data = with_metadata(model.read_bytes(), manifest)
+        artifact.write_bytes(CONTAINERS[self.format].seal(data, manifest))
 
 
 def _convert(tensorflow: Any, conversion: Conversion) -> bytes:
+    recipe, graph = conversion.recipe, conversion.graph
+    batch = {None: 1, 0: None}.get(conversion.batch, conversion.batch)
+    if recipe.integer_weights:
+        graph = _marked(graph, conversion.float_layers)
+    if recipe.static:
+        return quantize_static(tensorflow, conversion, graph, batch)
     lite = tensorflow.lite
-    if conversion.recipe.name == "static_int8":
-        converter = _integer_converter(tensorflow, conversion)
-    else:
-        model = build_model(conversion.chain, input_dtype="uint8", batch=1)
-        converter = lite.TFLiteConverter.from_keras_model(model)
-        if conversion.recipe.name != "float32":
-            converter.optimizations = [lite.Optimize.DEFAULT]
-        if conversion.recipe.name == "float16":
-            converter.target_spec.supported_types = [tensorflow.float16]
-    return bytes(converter.convert())
-
-
-def _integer_converter(tensorflow: Any, conversion: Conversion) -> Any:
-    """Integers throughout, with a scale of 1/255 at the input."""
-    lite = tensorflow.lite
-    assert conversion.calibration is not None
-    images = spanning(conversion.calibration.first(len(conversion.calibration)))
-    chain = taking_fractions(conversion.chain)
-    model = build_model(chain, input_dtype="float32", batch=1)
-
-    def representative() -> Iterator[list[Any]]:
-        for pixels in images:
-            yield [pixels[None].astype(np.float32) / 255]
-
+    model = build_model(graph, input_dtype="uint8", batch=batch)
     converter = lite.TFLiteConverter.from_keras_model(model)
-    converter.optimizations = [lite.Optimize.DEFAULT]
-    converter.representative_dataset = representative
-    converter.target_spec.supported_ops = [lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = tensorflow.uint8
-    converter.inference_output_type = tensorflow.uint8
-    return converter
+    if recipe.weight_bits == 16:
+        converter.optimizations = [lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tensorflow.float16]
+    converted = bytes(converter.convert())
+    if recipe.integer_weights:
+        return store_weights(converted, recipe, conversion.float_layers)
+    return converted
 
 
-def spanning(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The images, with the darkest value of all set to 0 and the brightest to 255.
+def _marked(graph: Graph, float_layers: frozenset[str]) -> Graph:
+    """The graph with a mark behind the names of the layers that stay in float.
 
-    The converter takes the input's scale from the values that it sees; only a range of exactly 0 to
-    1 makes it 1/255, so that raw pixels mean what they say.
-
-    Args:
-        images: uint8 (n, height, width, channels), 0-255.
-
-    Returns:
-        A copy with at most two values changed.
+    Raises:
+        ConversionError: There is no layer of a name.
     """
-    spanned = images.copy()
-    spanned.flat[images.argmin()] = 0
-    spanned.flat[images.argmax()] = 255
-    return spanned
+    known = layer_names(graph)
+    if missing := sorted(float_layers - set(known)):
+        raise ConversionError(
+            f"There is no layer {', '.join(missing)} to leave in float; the layers with weights "
+            f"are {', '.join(known)}."
+        )
+
+    def mark(node: Node) -> Node:
+        if isinstance(node, Conv2D | DepthwiseConv2D | Dense) and node.name in float_layers:
+            return dataclasses.replace(node, name=node.name + FLOAT_MARK)
+        return node
+
+    return graph.map(lambda chain: chain.with_nodes(*map(mark, chain.nodes)))

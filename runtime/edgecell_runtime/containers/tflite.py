@@ -14,6 +14,7 @@ from edgecell_runtime.manifest import MAX_MANIFEST_BYTES, Manifest
 
 MANIFEST_NAME = "edgecell_manifest.json"
 LABELS_NAME = "labels.txt"
+OUTPUT_LABELS_NAME = "output_labels.txt"
 
 _MARKER = b"edgecell sha256 "
 _OLDEST = (1980, 1, 1, 0, 0, 0)
@@ -24,6 +25,14 @@ def recognises(data: bytes) -> bool:
     return data[4:8] == b"TFL3"
 
 
+def output_labels_name(manifest: Manifest) -> str:
+    """The archive's file that has one line an output.
+
+    Other tools refuse more lines than outputs; a single logit has its own label and no other.
+    """
+    return LABELS_NAME if manifest.head.label is None else OUTPUT_LABELS_NAME
+
+
 def attach(model: bytes, manifest: Manifest) -> bytes:
     """Appends the archive with the manifest and the labels, and a blank digest."""
     buffer = io.BytesIO()
@@ -32,6 +41,8 @@ def attach(model: bytes, manifest: Manifest) -> bytes:
         MANIFEST_NAME: manifest.to_json(),
         LABELS_NAME: "".join(f"{label}\n" for label in manifest.labels).encode(),
     }
+    if manifest.head.label is not None:
+        files[OUTPUT_LABELS_NAME] = f"{manifest.head.label}\n".encode()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, content in files.items():
             archive.writestr(zipfile.ZipInfo(name, _OLDEST), content)
