@@ -6,8 +6,26 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
+from typing import BinaryIO, Final
 
-_TAIL = 2000
+TAIL: Final = 2000
+"""So many characters of what a converter printed are shown."""
+
+_lasting: list[BinaryIO] = []
+
+
+def print_to(file: BinaryIO) -> None:
+    """Lets this process print into a file from now on, also inside of ``converter_output``.
+
+    A process that a library aborts takes the files that only it knows along; this one, which
+    another process has opened too, still tells that process what was printed.
+
+    Args:
+        file: Opened for reading and writing, without a buffer.
+    """
+    _lasting[:] = [file]
+    for stream in (1, 2):
+        os.dup2(file.fileno(), stream)
 
 
 @contextlib.contextmanager
@@ -24,9 +42,10 @@ def converter_output() -> Iterator[list[str]]:
     sys.stderr.flush()
     kept = [(stream, os.dup(stream)) for stream in (1, 2)]
     with (
-        tempfile.TemporaryFile() as file,
+        contextlib.nullcontext(_lasting[0]) if _lasting else tempfile.TemporaryFile() as file,
         warnings.catch_warnings(record=True, action="default") as warned,
     ):
+        start = file.seek(0, os.SEEK_END)
         try:
             for stream, _ in kept:
                 os.dup2(file.fileno(), stream)
@@ -37,7 +56,7 @@ def converter_output() -> Iterator[list[str]]:
             for stream, copy in kept:
                 os.dup2(copy, stream)
                 os.close(copy)
-            file.seek(0)
+            file.seek(start)
             printed = file.read().decode(errors="replace")
             lines = [f"{item.category.__name__}: {item.message}" for item in warned or ()]
-            caught.append("\n".join([*lines, printed])[-_TAIL:].strip())
+            caught.append("\n".join([*lines, printed])[-TAIL:].strip())
