@@ -137,7 +137,7 @@ def _page(
     system: SystemInfo | None,
 ) -> Page:
     record, answers, rows = run.record, run.answers(), run.split()
-    patients = {row.image.name: row.patient for row in rows}
+    patients = {row.image.name: row.image.patient for row in rows}
 
     def sample(answer: Answer) -> Sample:
         said, known = int(np.argmax(answer.probabilities)), answer.image
@@ -243,14 +243,14 @@ def _split_cells(rows: Sequence[SplitRow]) -> tuple[SplitCell, ...]:
     """One cell a part, then one of all parts together."""
     cells = []
     for parts in (*((part,) for part in PARTS), PARTS):
-        found = [row.patient for row in rows if row.part in parts]
+        found = [row.image.patient for row in rows if row.part in parts]
         cells.append(SplitCell(len(found), len(set(found) - {None})))
     return tuple(cells)
 
 
 def _crossing(rows: Sequence[SplitRow]) -> tuple[str, ...]:
     """Patients with images in more than one part; there should be none."""
-    pairs = {(row.patient, row.part) for row in rows if row.patient is not None}
+    pairs = {(row.image.patient, row.part) for row in rows if row.image.patient is not None}
     parts_of = Counter(patient for patient, _ in pairs)
     return tuple(sorted(patient for patient, count in parts_of.items() if count > 1))
 

@@ -9,8 +9,8 @@ from edgecell import console
 from edgecell.console import JsonOption
 from edgecell_runtime import codec
 
-EXPORTS = (("all", "none"), ("tflite", "int8"), ("onnx", "int8"))
-"""Formats and quantisations of the demo."""
+EXPORTS = (("all", "float32"), ("tflite", "static_int8"), ("onnx", "static_int8"))
+"""Formats and recipes of the demo."""
 
 
 def demo(
@@ -24,28 +24,29 @@ def demo(
 ) -> None:
     """Draws cells, trains, exports, measures, and writes a report, in about two minutes."""
     from edgecell.report import write_report
-    from edgecell.tasks import benching, exporting, training
+    from edgecell.tasks import benching, exporting, exporting_tables, training
     from edgecell_runtime.system import describe_system
 
     run = training.train_run(training.Request(None, seed=seed), out / "runs")
     exported = []
-    for form, quantize in EXPORTS:
-        exported += exporting.export_run(exporting.Request(run.folder, form, quantize))
+    for form, recipe in EXPORTS:
+        exported += exporting.export_run(exporting.Request(run.folder, form, recipe))
     console.say("Measuring ...")
-    measured = benching.benchmark(benching.Request(tuple(item.path for item in exported)))
+    paths = tuple(one.exported.path for one in exported)
+    measured = benching.benchmark(benching.Request(paths))
     report = (out / "report.html").absolute()
     with run.open_images() as images:
         write_report(report, run, images, measured.results, describe_system())
     document: codec.Json = {
         "run": str(run.folder),
         "evaluation": codec.encode(run.record.evaluation),
-        "exports": exporting.document(exported),
+        "exports": exporting_tables.document(exported),
         "results": codec.encode(measured.results),
         "report": str(report),
     }
     tables = [
         training.result_table(run),
-        exporting.result_table(exported),
+        exporting_tables.result_table(exported),
         benching.result_table(measured.results),
     ]
     console.present(document, tables, as_json=as_json, output=None)

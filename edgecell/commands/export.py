@@ -7,6 +7,7 @@ import typer
 
 from edgecell import console
 from edgecell.console import JsonOption, OutputOption
+from edgecell_export.kinds import GraphEnd, RangeRule, Target
 
 
 def export(
@@ -14,7 +15,41 @@ def export(
         Path | None, typer.Argument(help="A run's folder; the latest where none is named.")
     ] = None,
     form: Annotated[str, typer.Option("--format", help="savedmodel, tflite, onnx or all.")] = "all",
-    quantize: Annotated[str, typer.Option(help="none, float16, dynamic or int8.")] = "none",
+    quantize: Annotated[
+        str | None, typer.Option(help="Short for a recipe: none, float16, dynamic or int8.")
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="float32 (if not given), float16, weight_only_int8, weight_only_int4, "
+            "dynamic_int8, static_int8, static_int8_int16, or auto: tries them and keeps one."
+        ),
+    ] = None,
+    target: Annotated[
+        Target, typer.Option(help="Processor that an ONNX of integers is for; any if not given.")
+    ] = "any",
+    max_drop: Annotated[
+        float | None,
+        typer.Option(
+            help="Points of sensitivity, or of AUC times 100, that integers may lose on "
+            "validation patients; layers stay in float for it."
+        ),
+    ] = None,
+    head: Annotated[GraphEnd, typer.Option(help="What the graph ends in.")] = "logits",
+    batch: Annotated[
+        int | None,
+        typer.Option(help="Images a batch, 0 for open; TFLite takes 1, ONNX any, if not given."),
+    ] = None,
+    ranges: Annotated[
+        RangeRule, typer.Option(help="How ranges follow from calibration images.")
+    ] = "min-max",
+    calibration_images: Annotated[
+        int, typer.Option(help="Of training patients; they set the ranges of integers.")
+    ] = 512,
+    tolerance: Annotated[
+        float,
+        typer.Option(help="Widens every limit of parity by a factor up to 5, and marks the file."),
+    ] = 1.0,
     data: Annotated[
         Path | None, typer.Option(help="Where the run's images are now, if they moved.")
     ] = None,
@@ -26,12 +61,29 @@ def export(
 ) -> None:
     """Converts a run's model, and writes it only if it gives the same answers."""
     console.check_output(output)
-    from edgecell.tasks import exporting
+    from edgecell.tasks import exporting, exporting_tables
+    from edgecell_export.options import ExportOptions
 
-    exported = exporting.export_run(exporting.Request(run, form, quantize, data, out))
+    request = exporting.Request(
+        run,
+        form,
+        exporting.recipe_name(recipe, quantize),
+        data,
+        out,
+        ExportOptions(
+            target=target,
+            max_drop=max_drop,
+            end=head,
+            batch=batch,
+            ranges=ranges,
+            calibration_images=calibration_images,
+            tolerance=tolerance,
+        ),
+    )
+    done = exporting.export_run(request)
     console.present(
-        exporting.document(exported),
-        [exporting.result_table(exported)],
+        exporting_tables.document(done),
+        exporting_tables.tables(done),
         as_json=as_json,
         output=output,
     )

@@ -80,6 +80,11 @@ def open_artifact(artifact: Artifact, threads: int | None) -> Classifier:
             f"{artifact.path.name} was trained on drawn cells; its answers say nothing about real "
             "blood smears."
         )
+    if artifact.manifest.loosened:
+        console.warn(
+            f"{artifact.path.name} was exported with a widened limit of parity: its answers may "
+            "differ from its source's by more than its recipe allows."
+        )
     if artifact.format == "savedmodel":
         from edgecell_export.savedmodel_session import open_classifier
 

@@ -161,7 +161,7 @@ def result_table(results: Sequence[BenchmarkResult]) -> Table:
     """One row an artifact and engine."""
     rows = [
         (
-            result.artifact,
+            result.title,
             f"{result.engine}, {result.threads}",
             f"{result.size_bytes / 1e6:,.2f}",
             f"{result.load_ms:,.1f}",

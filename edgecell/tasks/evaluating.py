@@ -28,6 +28,7 @@ class Request:
 
     Attributes:
         artifact: The artifact's path.
+        loosened: Whether its limits of parity were widened by hand.
         data: Folder or zip of labelled images.
         threads: For the engine; None takes the CPUs that this process may use.
         strict: Stop at the first image that cannot be read.
@@ -45,12 +46,14 @@ class Evaluated:
 
     Attributes:
         artifact: The artifact's path.
+        loosened: Whether its limits of parity were widened by hand.
         threshold: Decision threshold on the positive label's probability.
         evaluation: The figures.
         skipped: Images that could not be read.
     """
 
     artifact: str
+    loosened: bool
     threshold: float
     evaluation: Evaluation
     skipped: tuple[Skipped, ...]
@@ -79,6 +82,7 @@ def evaluate_artifact(request: Request) -> Evaluated:
     _warn_of_training_images(artifact, answers, hashes)
     return Evaluated(
         artifact=printable_name(str(artifact.path)),
+        loosened=manifest.loosened,
         threshold=manifest.threshold,
         evaluation=evaluation,
         skipped=answers.skipped,
@@ -156,6 +160,7 @@ def document(evaluated: Evaluated) -> Json:
     assert isinstance(figures_of_sample, dict)
     return {
         "artifact": evaluated.artifact,
+        "loosened": evaluated.loosened,
         "threshold": evaluated.threshold,
         **figures_of_sample,
         "skipped": codec.encode(evaluated.skipped),
@@ -167,8 +172,9 @@ def result_table(evaluated: Evaluated) -> Table:
     evaluation = evaluated.evaluation
     noun = "patient" if evaluation.patients == 1 else "patients"
     people = f"{evaluation.patients:,} {noun}" if evaluation.patients else "no known patient"
+    mark = ", LOOSENED," if evaluated.loosened else ""
     return Table(
-        f"{Path(evaluated.artifact).name} on {evaluation.n:,} images, {people}, threshold "
+        f"{Path(evaluated.artifact).name}{mark} on {evaluation.n:,} images, {people}, threshold "
         f"{evaluated.threshold:g}",
         ("figure", "value (95 % interval)"),
         [(name, figure_text(figure)) for name, figure in figures(evaluation)],

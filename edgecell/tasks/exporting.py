@@ -1,17 +1,22 @@
 """Exports of a run as the commands ``export`` and ``demo`` make them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from edgecell import console
-from edgecell.console import Table
+from edgecell_export.choosing import Candidate
+from edgecell_export.conversion_process import ConversionProcess
 from edgecell_export.exporting import Exported, Exporter, converters_for
-from edgecell_export.recipes import find_recipe
-from edgecell_runtime import codec
+from edgecell_export.formats.base import Converter
+from edgecell_export.options import ExportOptions
+from edgecell_export.recipes import RECIPES, find_recipe
+from edgecell_export.speed import SpeedRatio
 from edgecell_runtime.errors import UsageError
 from edgecell_runtime.files import check_folder
 from edgecell_train.runs import find_run
+
+AUTO: Final = "auto"
 
 
 @dataclass(frozen=True)
@@ -21,81 +26,109 @@ class Request:
     Attributes:
         run: A run's folder; None takes the latest.
         form: Name of a format, or ``all``.
-        quantize: Short name of a recipe.
+        recipe: Name of a recipe, or ``auto``.
         data: Where the run's images are now.
         out: Where artifacts go; None takes the run's ``exports/``.
+        options: The rest.
     """
 
     run: Path | None
     form: str = "all"
-    quantize: str = "none"
+    recipe: str = "float32"
     data: Path | None = None
     out: Path | None = None
+    options: ExportOptions = ExportOptions()  # noqa: RUF009 - frozen
 
 
-def export_run(request: Request) -> list[Exported]:
+@dataclass(frozen=True)
+class Done:
+    """One artifact, and what was found out on the way.
+
+    Attributes:
+        exported: The artifact.
+        speed: How many times as fast as float32 it is here; None for float32.
+        candidates: What ``auto`` tried; nothing where a recipe was named.
+    """
+
+    exported: Exported
+    speed: SpeedRatio | None = None
+    candidates: tuple[Candidate, ...] = ()
+
+
+def recipe_name(recipe: str | None, quantize: str | None) -> str:
+    """The recipe that ``--recipe`` or ``--quantize`` names.
+
+    Raises:
+        UsageError: Both are given, or there is none of that name.
+    """
+    if recipe is not None and quantize is not None:
+        raise UsageError(
+            f"--recipe {recipe} and --quantize {quantize} both name a recipe; expected one of the "
+            "two options."
+        )
+    if recipe is None:
+        return find_recipe(quantize or "none").name
+    if recipe not in RECIPES and recipe != AUTO:
+        raise UsageError(
+            f"There is no recipe {recipe!r}; expected one of {', '.join(RECIPES)} or {AUTO}."
+        )
+    return recipe
+
+
+def export_run(request: Request) -> list[Done]:
     """Exports to every format asked for that has the recipe; the others are named.
 
     Raises:
         EdgecellError: An export was refused; what was exported before it stays.
     """
-    recipe, converters = find_recipe(request.quantize), converters_for(request.form)
-    lacking = [converter for converter in converters if recipe.name not in converter.recipes]
-    for converter in lacking:
-        reason = f"{converter.format} has no {recipe.name}: {converter.lacking[recipe.name]}."
-        if request.form != "all":
-            raise UsageError(reason)
-        console.warn(f"Left out: {reason}")
+    converters = _converters(request)
     run = find_run(request.run)
     folder = request.out or run.exports
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--out {folder} is a file; expected a folder to put artifacts into.")
     check_folder(folder)
     with run.open_images(request.data) as images:
-        evidence = run.evidence(images)
         console.say(f"Exporting {console.shown(run.folder)} ...")
-        exporter = Exporter(run.source_model(), evidence)
-        exported = []
-        for converter in converters:
-            if converter not in lacking:
-                console.say(f"  {converter.format}, {recipe.name} ...")
-                exported.append(exporter.export(converter, recipe, folder))
-    return exported
+        evidence = run.evidence(images)
+        with (
+            # Started first: it imports TensorFlow while this process does.
+            ConversionProcess(warm=True) as process,
+            Exporter(
+                run.source_model(), evidence, request.options, process, console.say
+            ) as exporter,
+        ):
+            return [_export(exporter, one, request.recipe, folder) for one in converters]
 
 
-def result_table(exported: Sequence[Exported]) -> Table:
-    """What was written and how it compares with its source."""
-    rows = []
-    for item in exported:
-        parity = item.manifest.parity
-        assert parity is not None
-        rows.append(
-            (
-                console.shown(item.path),
-                item.manifest.recipe,
-                f"{item.size_bytes:,}",
-                f"{parity.largest_difference:.1e}",
-                f"{parity.changed_labels:.2%}",
-                f"{parity.accuracy_change * 100:+.2f}",
-            )
+def _converters(request: Request) -> list[Converter]:
+    converters, recipe = converters_for(request.form), request.recipe
+    if recipe != AUTO:
+        request.options.require_fit(RECIPES[recipe])
+    lacking = [one for one in converters if recipe != AUTO and recipe not in one.recipes]
+    for converter in lacking:
+        reason = f"{converter.format} has no {recipe}: {converter.lacking[recipe]}."
+        if request.form != "all":
+            raise UsageError(reason)
+        console.warn(f"Left out: {reason}")
+    if len(lacking) == len(converters):
+        raise UsageError(f"No format has {recipe}; see the reasons above.")
+    return [one for one in converters if one not in lacking]
+
+
+def _export(exporter: Exporter, converter: Converter, recipe: str, folder: Path) -> Done:
+    console.say(f"  {converter.format}, {recipe} ...")
+    candidates: tuple[Candidate, ...] = ()
+    if recipe == AUTO:
+        exported, tried = exporter.choose(converter, folder)
+        candidates = tuple(tried)
+    else:
+        exported = exporter.export(converter, RECIPES[recipe], folder)
+    speed = exporter.speed_against_float32(converter, exported)
+    if speed is not None and speed.slower:
+        console.warn(
+            f"{exported.path.name} is slower than float32 on this machine: {speed.value:.2f} times "
+            f"as fast ({speed.low:.2f} to {speed.high:.2f}). --recipe auto keeps the faster one."
         )
-    return Table(
-        "Same answers as the source model",
-        ("artifact", "recipe", "bytes", "largest difference", "labels changed", "accuracy, points"),
-        rows,
-    )
-
-
-def document(exported: Sequence[Exported]) -> codec.Json:
-    """The same for machines, with the whole manifests."""
-    return {
-        "artifacts": [
-            {
-                "path": str(item.path),
-                "card": str(item.card),
-                "size_bytes": item.size_bytes,
-                "manifest": codec.encode(item.manifest),
-            }
-            for item in exported
-        ]
-    }
+    for layer in exported.manifest.float_layers:
+        console.say(f"  {layer.name} stays in float: {layer.reason}.")
+    return Done(exported, speed, candidates)

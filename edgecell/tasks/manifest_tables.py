@@ -1,8 +1,7 @@
 """An artifact's manifest as tables that people read."""
 
 from edgecell.console import Table
-from edgecell_export.card import figure_text, figures
-from edgecell_export.recipes import RECIPES
+from edgecell_export.card import figure_text, figures, recipe_words
 from edgecell_runtime.artifact import Artifact
 from edgecell_runtime.heads import Head
 from edgecell_runtime.manifest import Manifest, Parity, ParityLimits
@@ -15,6 +14,7 @@ _HEADS = {
     "softmax": "one output a label, made probabilities by softmax",
     "normalised_sigmoid": "one output a label, each through a sigmoid, then divided by their sum",
     "sigmoid": "one output through a sigmoid",
+    "probabilities": "inside the graph, which answers with one probability a label",
 }
 
 
@@ -38,15 +38,15 @@ def _table(title: str, rows: _Rows) -> Table:
 
 def _identity(artifact: Artifact) -> _Rows:
     manifest = artifact.manifest
-    recipe = RECIPES.get(manifest.recipe)
     return [
         ("path", printable_name(str(artifact.path))),
         ("format", artifact.format),
-        ("recipe", f"{manifest.recipe}: {recipe.summary}" if recipe else manifest.recipe),
+        ("recipe", f"{manifest.recipe}: {recipe_words(manifest)}".removesuffix(": ")),
         ("size", f"{artifact.size_bytes:,} bytes"),
         ("digest (SHA-256)", artifact.digest),
         ("labels", ", ".join(manifest.labels)),
         ("positive", _decision(manifest)),
+        *(("in float", f"{one.name}: {one.reason}") for one in manifest.float_layers),
         ("target", manifest.target),
         ("manifest version", str(manifest.schema_version)),
     ]
@@ -172,7 +172,8 @@ def _source(manifest: Manifest) -> _Rows:
         rows += [
             (
                 "calibration",
-                f"{calibration.count:,} images of training patients, seed {calibration.seed}",
+                f"{calibration.count:,} images of training patients, seed {calibration.seed}, "
+                f"{calibration.ranges} ranges",
             ),
             ("calibration (SHA-256)", calibration.sha256),
         ]

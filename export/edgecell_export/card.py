@@ -27,6 +27,7 @@ def model_card(name: str, manifest: Manifest, operators: Operators, size_bytes: 
         _table("What it is", list(_identity(manifest, operators, size_bytes))),
         _table("Same answers as its source? (parity)", list(_parity(manifest))),
         _table("Right answers? (source model, held-out images)", list(_evaluation(manifest))),
+        _table("Layers left in float", [(f.name, f.reason) for f in manifest.float_layers]),
         _table("Operators", [(f"{o.count} x {o.name}", o.dtypes) for o in operators.operators]),
         _table("Where it came from", list(_origin(manifest))),
         _use(name, manifest),
@@ -45,7 +46,7 @@ def _identity(
             f"{manifest.positive_label} at a probability of {manifest.threshold:g} or more "
             f"({manifest.threshold_rule})",
         )
-    yield "recipe", f"{manifest.recipe}: {RECIPES[manifest.recipe].summary}"
+    yield "recipe", f"{manifest.recipe}: {recipe_words(manifest)}"
     yield "made for", "any processor" if manifest.target == "any" else manifest.target
     yield "size", f"{size_bytes:,} bytes, {operators.parameters:,} parameters"
     yield (
@@ -53,6 +54,14 @@ def _identity(
         (f"{spec.height} x {spec.width} pixels, {spec.color_mode}, {spec.interpolation} resize"),
     )
     yield "head", f"{manifest.head.kind}, temperature {manifest.temperature:g}"
+
+
+def recipe_words(manifest: Manifest) -> str:
+    """How numbers are stored, with the layers that are left out of it."""
+    recipe = RECIPES.get(manifest.recipe)
+    floats = ", ".join(layer.name for layer in manifest.float_layers)
+    words = "" if recipe is None else recipe.summary
+    return f"{words}, but for {floats}" if floats else words
 
 
 def _parity(manifest: Manifest) -> Iterator[tuple[str, str]]:
@@ -67,7 +76,7 @@ def _parity(manifest: Manifest) -> Iterator[tuple[str, str]]:
     if parity.probability_step is not None:
         yield "one step of the output near the threshold", f"{parity.probability_step:.3f}"
     if parity.loosened:
-        yield "limits", "**loosened by hand**"
+        yield "limits", "**loosened by hand: wider than the recipe's own**"
 
 
 def _evaluation(manifest: Manifest) -> Iterator[tuple[str, str]]:
@@ -106,7 +115,8 @@ def _origin(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "data (SHA-256)", source.data_sha256
     if manifest.calibration is not None:
         calibration = manifest.calibration
-        yield "calibration images", f"{calibration.count}, from training patients only"
+        count = f"{calibration.count}, from training patients only"
+        yield "calibration images", f"{count}; {calibration.ranges} ranges"
     yield "libraries", ", ".join(f"{name} {version}" for name, version in source.versions.items())
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecell_export.pixels import PixelFile
-from edgecell_export.source import Evidence, KnownImage
+from edgecell_export.source import Answer, Evidence, KnownImage
 from edgecell_runtime.errors import DataError, ExportError
 from edgecell_runtime.labelled import LabelledImages
 from edgecell_runtime.manifest import Calibration
@@ -47,7 +47,11 @@ def read_known(images: LabelledImages, known: KnownImage) -> bytes:
 
 
 def write_calibration(
-    pixels: PixelFile, evidence: Evidence, preprocessing: PreprocessSpec, labels: Sequence[str]
+    pixels: PixelFile,
+    evidence: Evidence,
+    preprocessing: PreprocessSpec,
+    labels: Sequence[str],
+    count: int = CALIBRATION_COUNT,
 ) -> Calibration:
     """Picks calibration images from the training patients, the same for the same seed.
 
@@ -59,6 +63,7 @@ def write_calibration(
         evidence: The run's images.
         preprocessing: Of the model.
         labels: Of the model.
+        count: How many to pick.
 
     Returns:
         What the manifest says of them.
@@ -69,13 +74,15 @@ def write_calibration(
         ImageError: An image cannot be read.
     """
     training = sorted(evidence.training, key=lambda image: image.name)
-    if len(training) < MINIMUM_CALIBRATION:
+    _require_apart(training, evidence.held_out)
+    if min(count, len(training)) < MINIMUM_CALIBRATION:
         raise ExportError(
-            f"The run has {len(training)} training images; static_int8 needs at least "
-            f"{MINIMUM_CALIBRATION} to set its ranges. Train on more images."
+            f"There are {min(count, len(training))} calibration images (the run has "
+            f"{len(training)} for training, {count} were asked for); integers need at least "
+            f"{MINIMUM_CALIBRATION} to set their ranges. Train on more images, or ask for more."
         )
     order = np.random.default_rng(evidence.seed).permutation(len(training))
-    chosen = [training[i] for i in order[:CALIBRATION_COUNT]]
+    chosen = [training[i] for i in order[:count]]
     missing = sorted(set(labels) - {image.label for image in chosen})
     if missing:
         raise ExportError(
@@ -86,6 +93,19 @@ def write_calibration(
     pixels.append(_with_other_light(pixels.first(LIT_OTHERWISE)))
     digest = hashlib.sha256("".join(image.sha256 for image in chosen).encode()).hexdigest()
     return Calibration(len(chosen), evidence.seed, digest)
+
+
+def _require_apart(training: Sequence[KnownImage], held_out: Sequence[Answer]) -> None:
+    """Ranges that were set on test patients would flatter the comparison that follows."""
+    names = {answer.image.name for answer in held_out}
+    patients = {answer.image.patient for answer in held_out} - {None}
+    shared = [image for image in training if image.name in names or image.patient in patients]
+    if shared:
+        raise ExportError(
+            f"{len(shared)} training images, such as {shared[0].name}, are of test patients, or "
+            "are test images themselves; calibration images must be of training patients only. "
+            "Train again, so that patients are split anew."
+        )
 
 
 def _with_other_light(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -1,5 +1,6 @@
 """Parity: does the artifact give the source model's answers, from the image file on?"""
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -49,16 +50,33 @@ def measure_parity(
         prediction = classifier.predict(read_known(evidence.images, answer.image))
         found[row] = [prediction.probabilities[label] for label in classifier.labels]
     truth = np.array([classifier.labels.index(answer.image.label) for answer in sample])
+    step = _probability_step(classifier, evidence, sample, found)
+    return dataclasses.replace(compare(expected, found, truth, limits), probability_step=step)
+
+
+def compare(
+    expected: NDArray[np.float64],
+    found: NDArray[np.float64],
+    truth: NDArray[np.intp],
+    limits: ParityLimits,
+) -> Parity:
+    """Compares answers to the same images.
+
+    Args:
+        expected: float64 (n, labels), the source model's probabilities.
+        found: float64 (n, labels), the artifact's.
+        truth: int (n,), index of the true label.
+        limits: What is allowed; it is only noted.
+    """
     differences = np.abs(found - expected).max(axis=1)
     before, after = expected.argmax(axis=1), found.argmax(axis=1)
     return Parity(
-        sample=len(sample),
+        sample=len(truth),
         limits=limits,
         largest_difference=float(differences.max()),
         mean_difference=float(differences.mean()),
         changed_labels=float(np.mean(before != after)),
         accuracy_change=float(np.mean(after == truth) - np.mean(before == truth)),
-        probability_step=_probability_step(classifier, evidence, sample, found),
     )
 
 

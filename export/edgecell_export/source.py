@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecell_export.keras_chain import KerasModel
+from edgecell_export.keras_graph import KerasModel
 from edgecell_runtime.errors import PreparationError
 from edgecell_runtime.heads import Head
 from edgecell_runtime.labelled import LabelledImages
@@ -55,11 +55,13 @@ class KnownImage:
         name: In its set.
         sha256: Of the file.
         label: Its class.
+        patient: Whom it is of; None where that is unknown.
     """
 
     name: str
     sha256: str
     label: str
+    patient: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class Evidence:
     Attributes:
         images: Where the files are.
         training: Images of training patients; calibration data comes from these.
+        validation: Images of validation patients; choices are made on these.
         held_out: Images of test patients with the source model's answers; parity uses these.
         seed: Of both selections.
     """
@@ -90,6 +93,7 @@ class Evidence:
     training: Sequence[KnownImage]
     held_out: Sequence[Answer]
     seed: int
+    validation: Sequence[KnownImage] = ()
 
 
 def source_probabilities(
@@ -109,12 +113,7 @@ def source_probabilities(
     Raises:
         PreparationError: The model answers with values that are not numbers.
     """
-    outputs = np.asarray(model.predict(pixels, batch_size=_BATCH, verbose=0), np.float64)
-    if not np.isfinite(outputs).all():
-        raise PreparationError(
-            "The model answers with values that are not numbers; its training diverged. Train it "
-            "again with a lower learning rate."
-        )
+    outputs = source_outputs(model, pixels)
     if head.kind == "softmax":
         return outputs
     if head.kind == "sigmoid":
@@ -122,3 +121,32 @@ def source_probabilities(
         return np.stack(columns, axis=1)
     total: NDArray[np.float64] = outputs.sum(axis=1, keepdims=True)
     return outputs / np.maximum(total, np.finfo(np.float32).tiny)
+
+
+def source_outputs(model: KerasModel, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """What a Keras model answers, its last activation included.
+
+    Args:
+        model: The model.
+        pixels: uint8 (n, height, width, channels), preprocessed, 0-255.
+
+    Returns:
+        float64 (n, outputs).
+
+    Raises:
+        PreparationError: The model fails, or answers with values that are not numbers.
+    """
+    try:
+        outputs = np.asarray(model.predict(pixels, batch_size=_BATCH, verbose=0), np.float64)
+    except Exception as error:  # Keras raises of every kind
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise PreparationError(
+            f"The model cannot compute its own answers: {said} Expected a model that Keras runs; "
+            "mend it, then export again."
+        ) from error
+    if not np.isfinite(outputs).all():
+        raise PreparationError(
+            "The model answers with values that are not numbers; its training diverged. Train it "
+            "again with a lower learning rate."
+        )
+    return outputs

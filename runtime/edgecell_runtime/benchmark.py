@@ -105,6 +105,7 @@ def run_benchmark(
         artifact=path.name,
         format=classifier.manifest.format,
         recipe=classifier.manifest.recipe,
+        loosened=classifier.manifest.loosened,
         engine=classifier.engine,
         threads=classifier.threads,
         size_bytes=read_artifact(path).size_bytes,

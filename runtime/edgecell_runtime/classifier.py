@@ -142,19 +142,23 @@ class Classifier:
         )
 
     def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """The graph's outputs as real numbers, float64 (n, outputs); see ``probabilities``."""
+        """The graph's outputs as real numbers, float64 (n, outputs); see ``probabilities``.
+
+        Where the graph takes batches of a fixed size, the last one is filled up with copies of its
+        last image.
+        """
         encoded = encode_pixels(pixels, self._encoding)
         if not len(encoded):
             return np.empty((0, self.manifest.head.output_count(self.labels)))
-        batch = self._input.shape[0] or len(encoded)
-        if len(encoded) % batch:
-            raise ImageError(f"{len(encoded)} images do not fill batches of {batch}.")
+        count = len(encoded)
+        batch = self._input.shape[0] or count
+        encoded = np.concatenate([encoded, np.repeat(encoded[-1:], -count % batch, axis=0)])
         with self._lock:
             rows = [
                 self._session.run((encoded[start : start + batch],))[0]
                 for start in range(0, len(encoded), batch)
             ]
-        outputs = rows[0] if len(rows) == 1 else np.concatenate(rows)
+        outputs = np.concatenate(rows)[:count]
         params = self._output.quantization
         real = outputs.astype(np.float64) if params is None else dequantize(outputs, params)
         if not np.isfinite(real).all():

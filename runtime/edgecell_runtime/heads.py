@@ -1,7 +1,7 @@
 """Heads: how a graph's outputs become probabilities.
 
-Graphs end in logits and the head is applied outside of them in float64, because a sigmoid or
-softmax inside a quantised graph has steps of 1/256.
+Graphs end in logits unless asked otherwise, and the head is applied outside of them in float64: a
+sigmoid or softmax inside a quantised graph has steps of 1/256.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-HeadKind = Literal["softmax", "normalised_sigmoid", "sigmoid"]
+HeadKind = Literal["softmax", "normalised_sigmoid", "sigmoid", "probabilities"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Head:
     Attributes:
         kind: ``softmax`` over one logit a label; ``normalised_sigmoid``, p_i / sum(p) of one
             sigmoid a label, which is what categorical cross-entropy trains on sigmoid outputs;
-            ``sigmoid`` of a single logit.
+            ``sigmoid`` of a single logit; ``probabilities`` where the graph ends in them.
         label: For ``sigmoid``, the label whose probability the output is; else None.
     """
 
@@ -41,13 +41,15 @@ class Head:
         """Turns logits into probabilities.
 
         Args:
-            logits: float, shape (n, outputs).
+            logits: float, shape (n, outputs): what the graph answers.
             labels: The labels, in the order of the outputs.
             temperature: Divides the logits (Guo et al. 2017); 1 changes nothing.
 
         Returns:
             float64, shape (n, len(labels)), rows summing to 1.
         """
+        if self.kind == "probabilities":
+            return _shares(np.asarray(logits, dtype=np.float64))
         scaled = np.asarray(logits, dtype=np.float64) / temperature
         if self.kind == "softmax":
             return _softmax(scaled)
@@ -57,6 +59,13 @@ class Head:
         of_label = np.exp(-np.logaddexp(0.0, -scaled[:, 0]))
         columns = [of_label if label == self.label else 1.0 - of_label for label in labels]
         return np.stack(columns, axis=1)
+
+
+def _shares(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Takes out what rounding left in: rows that sum to nearly 1."""
+    positive = np.maximum(values, np.finfo(np.float64).tiny)
+    result: NDArray[np.float64] = positive / positive.sum(axis=1, keepdims=True)
+    return result
 
 
 def _softmax(values: NDArray[np.float64]) -> NDArray[np.float64]:

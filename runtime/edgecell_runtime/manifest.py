@@ -42,11 +42,27 @@ class Calibration:
         count: How many.
         seed: Of their selection.
         sha256: Over the images' own hashes, in order; hexadecimal.
+        ranges: How ranges follow from the values that were seen: ``min-max``, ``percentile`` or
+            ``mse``.
     """
 
     count: int
     seed: int
     sha256: str
+    ranges: str = "min-max"
+
+
+@dataclass(frozen=True)
+class FloatLayer:
+    """A layer that stays in float in an artifact of integers.
+
+    Attributes:
+        name: As the source model calls it.
+        reason: Why, with figures.
+    """
+
+    name: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -165,6 +181,7 @@ class Manifest:
         calibration: Images that set quantisation ranges; None where no range was needed.
         parity: Result of the comparison with the source model; None before it was made.
         evaluation: The source model's figures on held-out images; None where none were given.
+        float_layers: Layers that stay in float where the recipe promises integers.
         schema_version: 1.
     """
 
@@ -184,6 +201,7 @@ class Manifest:
     calibration: Calibration | None = None
     parity: Parity | None = None
     evaluation: Evaluation | None = None
+    float_layers: tuple[FloatLayer, ...] = ()
     schema_version: Literal[1] = 1
 
     def __post_init__(self) -> None:
@@ -199,6 +217,11 @@ class Manifest:
             raise ValueError("the temperature is between 1e-6 and 1e6.")
         if not 0 <= self.threshold <= 1:
             raise ValueError("the threshold is between 0 and 1.")
+
+    @property
+    def loosened(self) -> bool:
+        """Whether a limit of parity was widened by hand."""
+        return self.parity is not None and self.parity.loosened
 
     def to_json(self) -> bytes:
         """The manifest as UTF-8 JSON; the same manifest gives the same bytes."""

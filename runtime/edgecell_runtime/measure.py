@@ -110,6 +110,7 @@ class BenchmarkResult:
         specificity: Share of negatives left alone at the threshold; None likewise.
         auc: Area under the ROC curve; None likewise.
         skipped: Images that could not be read.
+        loosened: Whether its limits of parity were widened by hand.
     """
 
     artifact: str
@@ -128,6 +129,12 @@ class BenchmarkResult:
     specificity: float | None
     auc: float | None
     skipped: int = 0
+    loosened: bool = False
+
+    @property
+    def title(self) -> str:
+        """The artifact's name, marked where it was loosened."""
+        return f"{self.artifact} (loosened)" if self.loosened else self.artifact
 
 
 def measure_latency(

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from edgecell_export.formats import CONVERTERS
 from edgecell_runtime import Classifier
+from edgecell_runtime.artifact import read_artifact
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,37 @@ def test_export_of_all_lists_the_formats_that_lack_the_recipe(chain: Chain) -> N
     ]
     for item in written:
         assert item["manifest"]["parity"]["changed_labels"] <= 0.01
+
+
+def test_loosened_export_is_marked_wherever_it_is_named(chain: Chain, tmp_path: Path) -> None:
+    words = ("--format", "onnx", "--tolerance", "2", "--out", str(tmp_path))
+    done = edgecell(chain.folder, "export", *words)
+    assert done.status == 0, done.messages
+    assert "LOOSENED" in done.output
+    path = tmp_path / "malaria-cnn-float32-loosened.onnx"
+    parity = read_artifact(path).manifest.parity
+    assert parity is not None
+    assert (parity.loosened, parity.limits.largest_difference) == (True, 2e-4)
+    assert "loosened by hand" in path.with_name(f"{path.name}.md").read_text()
+    assert "LOOSENED" in edgecell(chain.folder, "inspect", str(path)).output
+    assert f"{path.name} (loosened)" in edgecell(chain.folder, "bench", str(path)).output
+
+
+@pytest.mark.slow
+def test_auto_writes_the_one_recipe_that_it_chose(chain: Chain, tmp_path: Path) -> None:
+    words = ("--format", "onnx", "--recipe", "auto", "--out", str(tmp_path), "--json")
+    done = edgecell(chain.folder, "export", *words)
+    assert done.status == 0, done.messages
+    (written,) = json.loads(done.output)["artifacts"]
+    tried = {one["recipe"]: one for one in written["candidates"]}
+    assert set(tried) == set(CONVERTERS["onnx"].recipes)
+    (chosen,) = [one for one in tried.values() if one["chosen"]]
+    assert chosen["recipe"] == written["manifest"]["recipe"]
+    fast = [one["latency_ms"] for one in tried.values() if one["latency_ms"] is not None]
+    assert chosen["latency_ms"] <= 1.5 * min(fast)
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".onnx"] == [
+        f"malaria-cnn-{chosen['recipe']}.onnx"
+    ]
 
 
 def test_five_lines_of_embedding_classify_a_cell(chain: Chain, tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ def test_figures_are_those_of_the_graph_with_intervals_over_patients(
     assert outcome.status == 0
     assert outcome.document == {
         "artifact": str(path),
+        "loosened": False,
         "threshold": 0.5,
         **dataclasses.asdict(expected_evaluation(range(24))),
         "skipped": [],

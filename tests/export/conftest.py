@@ -1,10 +1,12 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.small_run import Conversions, SmallRun, make_small_run
 
-from edgecell_export.keras_chain import read_chain
-from edgecell_export.prepare import Chain, prepare
+from edgecell_export.formats import CONVERTERS
+from edgecell_export.keras_graph import read_graph
+from edgecell_export.prepare import Graph, prepare
 
 
 @pytest.fixture(scope="session")
@@ -13,15 +15,29 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> SmallRun:
 
 
 @pytest.fixture(scope="session")
-def small_chain(small_run: SmallRun) -> Chain:
+def small_graph(small_run: SmallRun) -> Graph:
     """The small model, prepared."""
-    return prepare(read_chain(small_run.source.model), small_run.source.head)
+    return prepare(read_graph(small_run.source.model), small_run.source.head)
 
 
 @pytest.fixture(scope="session")
 def conversions(
-    small_run: SmallRun, small_chain: Chain, tmp_path_factory: pytest.TempPathFactory
+    small_run: SmallRun, small_graph: Graph, tmp_path_factory: pytest.TempPathFactory
 ) -> Conversions:
     """The small model in every format and recipe, converted when first asked for."""
     folder: Path = tmp_path_factory.mktemp("conversions")
-    return Conversions(small_chain, small_run.pixels, folder)
+    return Conversions(small_graph, small_run.pixels, folder)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder with older artifacts, which have to be there afterwards, alone."""
+    older = {}
+    for converter in CONVERTERS.values():
+        for recipe in converter.recipes:
+            for suffix in (converter.suffix, f"{converter.suffix}.md"):
+                path = tmp_path / f"small-{recipe}{suffix}"
+                path.write_bytes(b"older " + path.name.encode())
+                older[path.name] = path.read_bytes()
+    yield tmp_path
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == older

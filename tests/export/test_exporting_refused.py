@@ -4,27 +4,29 @@ import dataclasses
 import errno
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 import pytest
 from PIL import Image
+from support.refusals import refused
 from support.small_run import SmallRun
 
-from edgecell_export import exporting
+from edgecell_export import building
+from edgecell_export.conversion_process import ConvertHere
 from edgecell_export.exporting import Exporter
 from edgecell_export.formats import CONVERTERS
-from edgecell_export.prepare import Chain, prepare
-from edgecell_export.prepare.chain import Conv2D, Dense, Node
+from edgecell_export.prepare import Graph, prepare
 from edgecell_export.prepare.fold_batchnorm import FoldBatchNorm
+from edgecell_export.prepare.graph import Chain
+from edgecell_export.prepare.nodes import Conv2D, Dense, Node
 from edgecell_export.recipes import RECIPES
-from edgecell_export.source import Answer, Evidence, SourceModel
+from edgecell_export.source import Answer
 from edgecell_export.tensorflow import import_keras
 from edgecell_runtime.errors import (
     DataError,
-    EdgecellError,
     ExportError,
     ParityError,
     PreparationError,
@@ -40,45 +42,16 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder with older artifacts, which have to be there afterwards, alone."""
-    older = {}
-    for converter in CONVERTERS.values():
-        for recipe in converter.recipes:
-            for suffix in (converter.suffix, f"{converter.suffix}.md"):
-                path = tmp_path / f"small-{recipe}{suffix}"
-                path.write_bytes(b"older " + path.name.encode())
-                older[path.name] = path.read_bytes()
-    yield tmp_path
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == older
-
-
-def refused(
-    source: SourceModel,
-    evidence: Evidence,
-    folder: Path,
-    *,
-    name: str = "tflite",
-    recipe: str = "float32",
-) -> EdgecellError:
-    """Exports, and gives the error that came of it."""
-    with pytest.raises(EdgecellError) as caught:
-        Exporter(source, evidence).export(CONVERTERS[name], RECIPES[recipe], folder)
-    assert caught.value.exit_status == 1
-    return caught.value
-
-
 def chain_patch(
     monkeypatch: pytest.MonkeyPatch, change: Callable[[Chain], tuple[Node, ...]]
 ) -> None:
-    """Lets the prepared chain be another one than the model's."""
+    """Lets the prepared graph be another one than the model's."""
 
-    def changed(*arguments: Any) -> Chain:
-        chain = prepare(*arguments)
-        return chain.with_nodes(*change(chain))
+    def changed(*arguments: Any) -> Graph:
+        graph = prepare(*arguments)
+        return graph.with_last(graph.last.with_nodes(*change(graph.last)))
 
-    monkeypatch.setattr(exporting, "prepare", changed)
+    monkeypatch.setattr(building, "prepare", changed)
 
 
 def test_export_is_refused_when_stored_answers_have_their_labels_swapped(
@@ -194,8 +167,12 @@ def test_export_is_refused_when_too_few_images_are_held_out(
 @pytest.mark.parametrize(
     ("classes", "count", "message"),
     [
-        ({"Parasitized", "Uninfected"}, 99, "has 99 training images; static_int8 needs at least"),
-        ({"Parasitized"}, 200, "None of the 180 calibration images is Uninfected"),
+        (
+            {"Parasitized", "Uninfected"},
+            99,
+            "the run has 99 for training, 512 were asked for); integers need at least 100",
+        ),
+        ({"Parasitized"}, 200, "None of the 120 calibration images is Uninfected"),
     ],
 )
 def test_static_int8_is_refused_when_calibration_images_are_lacking(
@@ -222,9 +199,11 @@ def test_export_leaves_nothing_when_it_is_interrupted(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    exporter = Exporter(small_run.source, small_run.evidence)
     monkeypatch.setattr("edgecell_export.formats.tflite._convert", raising(KeyboardInterrupt()))
-    with pytest.raises(KeyboardInterrupt):
+    with (
+        pytest.raises(KeyboardInterrupt),
+        Exporter(small_run.source, small_run.evidence, runner=ConvertHere()) as exporter,
+    ):
         exporter.export(CONVERTERS["tflite"], RECIPES["float32"], folder)
     print("to the user again")
     assert "to the user again" in capfd.readouterr().out
@@ -264,8 +243,8 @@ def test_static_int8_is_exported_when_batchnorm_is_folded_and_refused_when_it_is
     source = dataclasses.replace(small_run.source, model=model)
 
     made = tmp_path_factory.mktemp("folded")
-    exporter = Exporter(source, small_run.evidence)
-    assert exporter.export(CONVERTERS[name], RECIPES["static_int8"], made).path.exists()
+    with Exporter(source, small_run.evidence, runner=ConvertHere()) as exporter:
+        assert exporter.export(CONVERTERS[name], RECIPES["static_int8"], made).path.exists()
 
     monkeypatch.setattr(FoldBatchNorm, "rewrite", lambda self, chain: chain)
     monkeypatch.setattr(FoldBatchNorm, "ensures", lambda self, chain: None)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from support.small_run import Conversions, SmallRun
 
+from edgecell_export.conversion_process import ConvertHere
 from edgecell_export.exporting import Exporter
 from edgecell_export.formats import CONVERTERS
 from edgecell_export.recipes import RECIPES
@@ -18,9 +19,9 @@ from edgecell_runtime.errors import EngineError, IntegrityError, ManifestError
 
 @pytest.fixture(scope="module")
 def sealed(small_run: SmallRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    exporter = Exporter(small_run.source, small_run.evidence)
     folder = tmp_path_factory.mktemp("sealed")
-    return exporter.export(CONVERTERS["savedmodel"], RECIPES["float32"], folder).path
+    with Exporter(small_run.source, small_run.evidence, runner=ConvertHere()) as exporter:
+        return exporter.export(CONVERTERS["savedmodel"], RECIPES["float32"], folder).path
 
 
 @pytest.fixture
@@ -93,8 +94,8 @@ def test_classifier_is_refused_with_no_threads(sealed: Path) -> None:
 
 
 def test_other_formats_are_opened_by_the_runtime(small_run: SmallRun, tmp_path: Path) -> None:
-    exporter = Exporter(small_run.source, small_run.evidence)
-    exported = exporter.export(CONVERTERS["onnx"], RECIPES["float32"], tmp_path)
+    with Exporter(small_run.source, small_run.evidence, runner=ConvertHere()) as exporter:
+        exported = exporter.export(CONVERTERS["onnx"], RECIPES["float32"], tmp_path)
     with open_classifier(exported.path, threads=1) as classifier:
         assert (classifier.engine, classifier.threads) == ("onnxruntime", 1)
 

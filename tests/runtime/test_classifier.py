@@ -155,10 +155,18 @@ def test_fixed_batches_are_filled_one_after_another(batch: int | None, calls: in
     assert (logits.dtype, session.calls) == (np.float64, calls)
 
 
-def test_pixels_are_refused_when_they_do_not_fill_a_fixed_batch() -> None:
-    fixed = classifier(linear, signature=artifacts.signature(4))
-    with pytest.raises(ImageError, match="6 images do not fill batches of 4"):
-        fixed.logits(models.random_pixels(6))
+@pytest.mark.parametrize(("count", "runs"), [(0, 0), (1, 1), (4, 1), (6, 2)])
+def test_fixed_batches_are_filled_up_and_what_fills_them_is_left_out(count: int, runs: int) -> None:
+    given: list[NDArray[np.generic]] = []
+
+    def answer(pixels: NDArray[np.generic]) -> NDArray[np.generic]:
+        given.append(pixels)
+        return linear(pixels)
+
+    pixels = models.random_pixels(6)[:count]
+    found = classifier(answer, signature=artifacts.signature(4)).logits(pixels)
+    assert [len(batch) for batch in given] == [4] * runs
+    assert np.array_equal(found, classifier(linear).logits(pixels))
 
 
 def test_quantised_ends_are_encoded_and_decoded() -> None:

@@ -72,6 +72,18 @@ def test_normalised_sigmoid_tells_labels_apart_when_every_sigmoid_underflows() -
     assert found[0, 0] == pytest.approx(np.e / (1 + np.e), abs=1e-12)
 
 
+def test_probabilities_of_a_graph_that_ends_in_them_lose_only_their_rounding() -> None:
+    given = np.array([[0.25, 0.75], [0.5000001, 0.5]], np.float32)
+    found = Head("probabilities").probabilities(given, LABELS, temperature=2.5)
+    assert np.allclose(found, given, atol=1e-6)
+    assert np.allclose(found.sum(axis=1), 1, atol=1e-15)
+    assert Head("probabilities").output_count(LABELS) == 2
+
+
+def test_probabilities_that_all_are_zero_are_shared_out() -> None:
+    assert Head("probabilities").probabilities(np.zeros((1, 2)), LABELS).tolist() == [[0.5, 0.5]]
+
+
 def test_output_count_is_one_when_the_head_is_a_sigmoid() -> None:
     assert head_of("sigmoid").output_count(LABELS) == 1
     assert head_of("softmax").output_count(("a", "b", "c")) == 3

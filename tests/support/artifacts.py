@@ -9,6 +9,7 @@ from edgecell_runtime.manifest import (
     Calibration,
     Evaluation,
     Figure,
+    FloatLayer,
     Format,
     Golden,
     Manifest,
@@ -72,7 +73,7 @@ def full_manifest() -> Manifest:
         threshold_rule="sensitivity at least 0.97 on validation patients",
         target="cortex-m55",
         golden=Golden(probabilities=((0.25, 0.75), (0.5, 0.5))),
-        calibration=Calibration(count=256, seed=11, sha256="1" * 64),
+        calibration=Calibration(count=256, seed=11, sha256="1" * 64, ranges="mse"),
         parity=Parity(
             sample=500,
             limits=ParityLimits(largest_difference=0.1, changed_labels=0.01),
@@ -84,6 +85,7 @@ def full_manifest() -> Manifest:
             loosened=True,
         ),
         evaluation=Evaluation(5393, 40, figure, figure, figure, figure),
+        float_layers=(FloatLayer("last", "as integers too, 6.10 points are lost"),),
         source=Source(
             weights_sha256="2" * 64,
             data_sha256="3" * 64,

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import warnings
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,19 +19,21 @@ from edgecell.drawn_cells import write_drawn_cells
 from edgecell_export.formats import CONVERTERS
 from edgecell_export.formats.base import Conversion
 from edgecell_export.pixels import PixelFile
-from edgecell_export.prepare import Chain
+from edgecell_export.prepare import IMAGES, Graph, for_floats, for_integers
 from edgecell_export.recipes import RECIPES
 from edgecell_export.source import Answer, Evidence, KnownImage, SourceModel, source_probabilities
 from edgecell_export.tensorflow import import_keras
 from edgecell_runtime.heads import Head
 from edgecell_runtime.labelled import LabelledImages, open_labelled
 from edgecell_runtime.manifest import Source
+from edgecell_runtime.patients import patient_of_name
 from edgecell_runtime.preprocess import PreprocessSpec
 
 LABELS = ("Parasitized", "Uninfected")
 SPEC = PreprocessSpec(16, 16)
 HEAD = Head("normalised_sigmoid")
-HELD_OUT_PATIENTS = ("C1P1", "C2P2", "C3P3", "C4P4")
+HELD_OUT_PATIENTS = ("P1", "P2", "P3", "P4")
+VALIDATION_PATIENTS = ("P5", "P6")
 
 
 def build_small_model(pixels: NDArray[np.uint8]) -> Any:
@@ -67,11 +70,11 @@ def build_small_model(pixels: NDArray[np.uint8]) -> Any:
         elif hasattr(layer, "bias"):
             layer.bias.assign(rng.normal(0, 0.1, layer.bias.shape))
     model(pixels.astype(np.float32), training=True)  # sets the statistics
-    _spread_answers(model, pixels)
+    spread_answers(model, pixels)
     return model
 
 
-def _spread_answers(model: Any, pixels: NDArray[np.uint8]) -> None:
+def spread_answers(model: Any, pixels: NDArray[np.uint8]) -> None:
     """Scales the last layer so that the logits have the mean 0 and the standard deviation 3."""
     answers = np.asarray(model.predict(pixels, verbose=0), np.float64)
     logits = np.log(answers / (1 - answers))
@@ -108,27 +111,9 @@ class SmallRun:
         return dataclasses.replace(self.evidence, images=images)
 
 
-def make_small_run(folder: Path) -> SmallRun:
-    """Draws 300 cells of ten patients, and lets a small net answer for four of them."""
-    write_drawn_cells(folder / "cells.zip", count=300, patients=10)
-    with zipfile.ZipFile(folder / "cells.zip") as archive:
-        archive.extractall(folder)
-    images = open_labelled(folder / "cell_images")
-    files = {image: images.read(image) for image in images}
-    pixels = np.stack([SPEC.apply(data) for data in files.values()])
-    model = build_small_model(pixels)
-    save(model, folder / "small.keras")
-    training: list[KnownImage] = []
-    held_out: list[Answer] = []
-    answers = source_probabilities(model, pixels, HEAD, LABELS)
-    for (image, data), answer in zip(files.items(), answers, strict=True):
-        known = KnownImage(image.name, hashlib.sha256(data).hexdigest(), image.label)
-        if not image.name.partition("/")[2].startswith(tuple(f"{p}T" for p in HELD_OUT_PATIENTS)):
-            training.append(known)
-        # A toss-up may fall to either side with the rounding of 8 bits.
-        elif abs(answer[0] - 0.5) > 0.1:
-            held_out.append(Answer(known, (float(answer[0]), float(answer[1]))))
-    source = SourceModel(
+def make_source(model: Any) -> SourceModel:
+    """What a manifest needs beside the model."""
+    return SourceModel(
         name="small",
         model=model,
         labels=LABELS,
@@ -137,17 +122,69 @@ def make_small_run(folder: Path) -> SmallRun:
         source=Source(weights_sha256="4" * 64, time="2026-01-02T03:04:05Z", drawn=True),
         positive_label="Parasitized",
     )
-    evidence = Evidence(images, training, held_out, seed=7)
+
+
+def draw_cells(
+    folder: Path, count: int
+) -> tuple[LabelledImages, list[KnownImage], NDArray[np.uint8]]:
+    """Draws cells of ten patients into class folders.
+
+    Returns:
+        The images, what a run knows of each, and uint8 (n, 16, 16, 3).
+    """
+    write_drawn_cells(folder / "cells.zip", count=count, patients=10)
+    with zipfile.ZipFile(folder / "cells.zip") as archive:
+        archive.extractall(folder)
+    images = open_labelled(folder / "cell_images")
+    known, pixels = [], []
+    for image in images:
+        data = images.read(image)
+        patient = patient_of_name(image.name)
+        known.append(KnownImage(image.name, hashlib.sha256(data).hexdigest(), image.label, patient))
+        pixels.append(SPEC.apply(data))
+    return images, known, np.stack(pixels)
+
+
+def split_cells(
+    images: LabelledImages, known: Sequence[KnownImage], answers: NDArray[np.float64]
+) -> Evidence:
+    """Splits cells by patient: four for training, two for validation, four for testing.
+
+    Args:
+        images: See ``draw_cells``.
+        known: Likewise.
+        answers: float64 (n, labels), the source model's.
+    """
+    held_out = [
+        Answer(image, tuple(map(float, answer)))
+        for image, answer in zip(known, answers, strict=True)
+        # A toss-up may fall to either side with the rounding of 8 bits.
+        if image.patient in HELD_OUT_PATIENTS and abs(answer[0] - 0.5) > 0.1
+    ]
+    others = [image for image in known if image.patient not in HELD_OUT_PATIENTS]
+    training = [image for image in others if image.patient not in VALIDATION_PATIENTS]
+    validation = [image for image in others if image.patient in VALIDATION_PATIENTS]
+    return Evidence(images, training, held_out, seed=7, validation=validation)
+
+
+def make_small_run(folder: Path) -> SmallRun:
+    """Lets a small net answer for 300 drawn cells."""
+    images, known, pixels = draw_cells(folder, 300)
+    model = build_small_model(pixels)
+    save(model, folder / "small.keras")
+    evidence = split_cells(images, known, source_probabilities(model, pixels, HEAD, LABELS))
+    source = make_source(model)
     return SmallRun(folder / "cell_images", source, evidence, pixels, folder / "small.keras")
 
 
 class Conversions:
-    """Converts a prepared chain, each format and recipe once."""
+    """Converts a prepared graph, each format and recipe once."""
 
-    def __init__(self, chain: Chain, images: NDArray[np.uint8], folder: Path) -> None:
-        self.chain, self._folder = chain, folder
+    def __init__(self, graph: Graph, images: NDArray[np.uint8], folder: Path) -> None:
+        self.graph, self._folder = graph, folder
         self.calibration = PixelFile(folder / "calibration", SPEC.shape)
         self.calibration.append(images)
+        self._integer_graphs: dict[str, Graph] = {}
 
     def path(self, artifact_format: str, recipe: str) -> Path:
         """The model's file, or the folder of a SavedModel; not sealed."""
@@ -160,4 +197,13 @@ class Conversions:
     def conversion(self, recipe: str) -> Conversion:
         found = RECIPES[recipe]
         pixels = self.calibration if found.integer_weights else None
-        return Conversion(self.chain, found, pixels)
+        if pixels is None:
+            return Conversion(for_floats(self.graph), found, None)
+        if recipe not in self._integer_graphs:
+            self._integer_graphs[recipe] = for_integers(
+                self.graph,
+                self.calibration.first(IMAGES),
+                largest=2 ** (found.weight_bits - 1) - 1,
+                integer_activations=RECIPES[recipe].static,
+            )
+        return Conversion(self._integer_graphs[recipe], found, pixels)

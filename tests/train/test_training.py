@@ -97,14 +97,14 @@ def test_split_names_every_readable_image_and_keeps_patients_together(outcome: O
     decoded = outcome.decoded
     assert [row.image.name for row in rows] == [image.name for image in decoded.images]
     assert [row.image.sha256 for row in rows] == list(decoded.sha256)
-    assert [(row.image.label, row.patient) for row in rows] == [
+    assert [(row.image.label, row.image.patient) for row in rows] == [
         (image.label, image.patient) for image in decoded.images
     ]
     assert [row.part for row in rows] == outcome.parts.tolist()
     parts: dict[str, set[str]] = {}
     for row in rows:
-        if row.patient is not None:
-            parts.setdefault(row.patient, set()).add(row.part)
+        if row.image.patient is not None:
+            parts.setdefault(row.image.patient, set()).add(row.part)
     assert len(parts) == PATIENTS
     assert all(len(found) == 1 for found in parts.values())
 
@@ -123,11 +123,27 @@ def test_answers_are_those_of_the_saved_model_from_the_files_on(outcome: Outcome
 
 def test_answers_are_of_the_test_images(outcome: Outcome) -> None:
     tested = [row.image for row in outcome.run.split() if row.part == "test"]
-    assert [answer.image for answer in outcome.run.answers()] == tested
+    answered = [answer.image for answer in outcome.run.answers()]
+    assert [(image.name, image.sha256, image.label) for image in answered] == [
+        (image.name, image.sha256, image.label) for image in tested
+    ]
+
+
+def test_evidence_keeps_parts_apart_and_knows_whom_images_are_of(outcome: Outcome) -> None:
+    rows = outcome.run.split()
+    with outcome.run.open_images() as images:
+        evidence = outcome.run.evidence(images)
+    by_part = {
+        "training": list(evidence.training),
+        "validation": list(evidence.validation),
+        "test": [answer.image for answer in evidence.held_out],
+    }
+    for part, found in by_part.items():
+        assert found == [row.image for row in rows if row.part == part]
 
 
 def test_evaluation_is_that_of_the_stored_answers_over_the_patients(outcome: Outcome) -> None:
-    patients = {row.image.name: row.patient for row in outcome.run.split()}
+    patients = {row.image.name: row.image.patient for row in outcome.run.split()}
     answers = outcome.run.answers()
     assert outcome.run.record.evaluation == evaluate(
         np.array([LABELS.index(answer.image.label) for answer in answers]),

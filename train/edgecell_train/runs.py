@@ -102,7 +102,6 @@ class SplitRow:
     """One image of the split."""
 
     image: KnownImage
-    patient: str | None
     part: str
 
 
@@ -138,8 +137,9 @@ class Run:
         for row in _read_csv(self.folder / SPLIT, SPLIT_COLUMNS):
             if row["part"] not in PARTS or row["label"] not in self.record.labels:
                 raise RunError(f"{self.folder / SPLIT} is damaged: it has the row {row}.")
-            image = KnownImage(row["name"], row["sha256"], row["label"])
-            rows.append(SplitRow(image, row["patient"] or None, row["part"]))
+            patient = row["patient"] or None
+            image = KnownImage(row["name"], row["sha256"], row["label"], patient)
+            rows.append(SplitRow(image, row["part"]))
         return rows
 
     def answers(self) -> list[Answer]:
@@ -179,8 +179,17 @@ class Run:
 
     def evidence(self, images: LabelledImages) -> Evidence:
         """What an export of the run rests on."""
-        training = [row.image for row in self.split() if row.part == "training"]
-        return Evidence(images, training, self.answers(), self.record.seed)
+        rows = self.split()
+        by_name = {row.image.name: row.image for row in rows}
+        parts = {
+            part: [row.image for row in rows if row.part == part]
+            for part in ("training", "validation")
+        }
+        held_out = [
+            Answer(by_name.get(answer.image.name, answer.image), answer.probabilities)
+            for answer in self.answers()
+        ]
+        return Evidence(images, parts["training"], held_out, self.record.seed, parts["validation"])
 
     def source_model(self) -> SourceModel:
         """Loads the trained model and what its manifest needs; imports Keras.
