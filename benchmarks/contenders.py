@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 import stock
@@ -14,12 +14,29 @@ from edgecell_export.source import SourceModel, source_probabilities
 from edgecell_runtime.artifact import Artifact, read_artifact
 from edgecell_runtime.classifier import Classifier
 from edgecell_runtime.containers import savedmodel
-from edgecell_runtime.engines import Session, engine_for
+from edgecell_runtime.engines import Engine, Session, engine_for
+from edgecell_runtime.heads import Head
 from edgecell_runtime.manifest import Format
 from edgecell_runtime.signature import dequantize, encode_pixels, quantize
 
 Pixels = NDArray[np.uint8]
 """uint8 (n, height, width, channels), preprocessed, 0-255."""
+
+
+LATENCY_IMAGES: Final = 64
+"""Latency is measured on so many images, or batches, by turns."""
+
+
+class Answering(Protocol):
+    """What turns a graph's outputs into probabilities: a source model, or a run's record."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """In the order of the classes."""
+
+    @property
+    def head(self) -> Head:
+        """How outputs become probabilities."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +49,8 @@ class Contender:
         engine: What runs it.
         recipe: How it stores numbers.
         size_bytes: Of the file, or of a folder's files together.
-        encode: Puts one image's pixels into the form that ``run`` takes.
-        run: The graph alone, at batch 1; this is what is timed.
+        encode: Puts a batch of pixels into the form that ``run`` takes.
+        run: The graph alone, on what ``encode`` gave; this is what is timed.
         probabilities: Pixels to float64 (n, labels), one image at a time (except for Keras): a
             kernel that sets its ranges while running sets them for a whole batch.
     """
@@ -64,15 +81,20 @@ def keras_contender(source: SourceModel, file: Path) -> Contender:
     )
 
 
-def edgecell_contender(path: Path, threads: int) -> Contender:
+def edgecell_contender(path: Path, threads: int, chosen: Engine | None = None) -> Contender:
     """An artifact, SavedModel included.
+
+    Args:
+        path: Of it.
+        threads: For the engine.
+        chosen: The engine; None takes the first for the format.
 
     Raises:
         ArtifactError: It is damaged or none.
         EngineError: No engine runs it.
     """
     artifact = read_artifact(path)
-    engine, session = _open_artifact(artifact, threads)
+    engine, session = _open_artifact(artifact, threads, chosen)
     classifier = Classifier(session, artifact.manifest, engine=engine, threads=threads)
     image = artifact.manifest.signature.inputs[0]
 
@@ -98,7 +120,24 @@ def stock_contender(path: Path, source: SourceModel, threads: int) -> Contender:
         EngineError: The engine refuses it.
     """
     form: Format = "tflite" if path.suffix == ".tflite" else "onnx"
-    engine = engine_for(form)
+    return plain_contender(path, source, stock.RECIPES[path.name], threads, engine_for(form))
+
+
+def plain_contender(
+    path: Path, source: Answering, recipe: str, threads: int, engine: Engine
+) -> Contender:
+    """Any file without a manifest, fed as its own scale and zero point ask for.
+
+    Args:
+        path: Of it.
+        source: The model that it was made from, or its run's record.
+        recipe: How the file stores numbers.
+        threads: For the engine.
+        engine: What runs it.
+
+    Raises:
+        EngineError: The engine refuses it.
+    """
     model = StockModel(engine.open(path.read_bytes(), threads))
 
     def probabilities(pixels: Pixels) -> NDArray[np.float64]:
@@ -111,7 +150,7 @@ def stock_contender(path: Path, source: SourceModel, threads: int) -> Contender:
         file=path.name,
         maker="stock",
         engine=engine.name,
-        recipe=stock.RECIPES[path.name],
+        recipe=recipe,
         size_bytes=path.stat().st_size,
         encode=model.encode,
         run=lambda encoded: model.session.run((encoded,)),
@@ -144,10 +183,32 @@ class StockModel:
         return outputs.astype(np.float64) if params is None else dequantize(outputs, params)
 
 
-def _open_artifact(artifact: Artifact, threads: int) -> tuple[str, Session]:
+class Query:
+    """Runs a contender on batches of the first images; they are encoded beforehand.
+
+    Args:
+        contender: What to run.
+        pixels: uint8 (n, height, width, channels), n at least a batch.
+        batch: Images a query.
+    """
+
+    def __init__(self, contender: Contender, pixels: Pixels, batch: int = 1) -> None:
+        self._run = contender.run
+        count = min(len(pixels), LATENCY_IMAGES * batch) // batch
+        self._inputs = [
+            contender.encode(pixels[start : start + batch])
+            for start in range(0, count * batch, batch)
+        ]
+
+    def __call__(self, turn: int) -> object:
+        """Runs the batch whose turn it is."""
+        return self._run(self._inputs[turn % len(self._inputs)])
+
+
+def _open_artifact(artifact: Artifact, threads: int, chosen: Engine | None) -> tuple[str, Session]:
     if savedmodel.recognises(artifact.path):
         return ENGINE_NAME, SavedModelSession(artifact.path, threads)
-    engine = engine_for(artifact.format)
+    engine = chosen or engine_for(artifact.format)
     return engine.name, engine.open(artifact.data, threads)
 
 

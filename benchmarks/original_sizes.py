@@ -89,7 +89,7 @@ class Result:
 def main() -> None:
     """Scores, prints and writes."""
     options = _options()
-    before = scoring.circumstances(threads=1)
+    before = scoring.circumstances(1)
     try:
         run = find_run(options.run)
         artifacts = options.artifact or _exact_artifacts(run)

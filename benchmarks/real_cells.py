@@ -7,7 +7,6 @@ measures latency by turns. See ``benchmarks/README.md``.
 import argparse
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import contenders
@@ -15,15 +14,17 @@ import numpy as np
 import scoring
 import stock
 from comparison import Comparison, Row, as_markdown
-from contenders import Contender, Pixels
+from contenders import Contender, Pixels, Query
 from numpy.typing import NDArray
 from turns import TurnPlan, measure_by_turns, ratio_of_medians
+from unseen import TestImages, read_test_images
 
 from edgecell import console
 from edgecell_export.exporting import Exporter
 from edgecell_export.formats import CONVERTERS
-from edgecell_export.known_images import calibration_images, read_known
+from edgecell_export.known_images import write_calibration
 from edgecell_export.output_capture import converter_output
+from edgecell_export.pixels import PixelFile
 from edgecell_export.recipes import RECIPES
 from edgecell_export.source import Evidence, SourceModel
 from edgecell_export.tensorflow import import_tensorflow
@@ -36,26 +37,8 @@ from edgecell_train.runs import Run, find_run
 from edgecell_train.statistics import evaluate
 
 _ARCHIVE = "nlm-cells-50px.zip"
-_LATENCY_IMAGES = 64
 _ENGINES = ("tensorflow", "litert", "onnxruntime")
 _MAKERS = ("Keras", "edgecell", "stock")
-
-
-@dataclass(frozen=True)
-class TestImages:
-    """The run's unseen images, decoded once.
-
-    Attributes:
-        pixels: uint8 (n, height, width, channels), 0-255, preprocessed.
-        truth: int (n,), index of each label.
-        stored: float64 (n, labels), the answers that the run stored.
-        patients: Of each image.
-    """
-
-    pixels: Pixels
-    truth: NDArray[np.int64]
-    stored: NDArray[np.float64]
-    patients: tuple[str | None, ...]
 
 
 def main() -> None:
@@ -91,9 +74,9 @@ def compare(
     source = run.source_model()
     with run.open_images(options.data) as images:
         evidence = run.evidence(images)
-        test = read_test_images(run, evidence, source)
+        test = read_test_images(run, evidence)
         artifacts, refused = export_all(run, source, evidence, folder, fresh=options.fresh)
-        calibration, _ = calibration_images(evidence, source.preprocessing, source.labels)
+        calibration = calibration_images(evidence, source)
     console.say("Converting with the plain tools ...")
     plain = stock.convert_all(source.model, calibration, folder)
     with converter_output():  # engines say on standard error that they start
@@ -105,7 +88,7 @@ def compare(
     field.sort(key=_place)
     plan = TurnPlan(rounds=options.rounds, seed=options.seed)
     console.say(f"Measuring {len(field)} models by turns ...")
-    durations = measure_by_turns([_Query(one, test.pixels) for one in field], plan)
+    durations = measure_by_turns([Query(one, test.pixels) for one in field], plan)
     rows = [_row(one, field, durations, test, run) for one in field]
     return Comparison(
         circumstances=before,
@@ -118,24 +101,16 @@ def compare(
     )
 
 
-def read_test_images(run: Run, evidence: Evidence, source: SourceModel) -> TestImages:
-    """Decodes the run's test images from their files, each checked by its hash.
+def calibration_images(evidence: Evidence, source: SourceModel) -> Pixels:
+    """The images that edgecell calibrates with.
 
     Raises:
-        DataError: An image is gone or was changed.
-        ImageError: An image cannot be read.
+        EdgecellError: There are too few, or one cannot be used.
     """
-    answers = evidence.held_out
-    console.say(f"Decoding {len(answers):,} test images ...")
-    patients = {row.image.name: row.patient for row in run.split()}
-    return TestImages(
-        pixels=np.stack(
-            [source.preprocessing.apply(read_known(evidence.images, a.image)) for a in answers]
-        ),
-        truth=np.array([source.labels.index(a.image.label) for a in answers]),
-        stored=np.array([a.probabilities for a in answers]),
-        patients=tuple(patients[a.image.name] for a in answers),
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        pixels = PixelFile(Path(folder) / "calibration", source.preprocessing.shape)
+        write_calibration(pixels, evidence, source.preprocessing, source.labels)
+        return pixels.first(len(pixels))
 
 
 def export_all(
@@ -153,19 +128,19 @@ def export_all(
     Returns:
         The artifacts, and a sentence on each export that was refused.
     """
-    exporter = Exporter(source, evidence)
     artifacts, refused = [], []
-    for converter in CONVERTERS.values():
-        for name in converter.recipes:
-            path = run.exports / f"{source.name}-{name}{converter.suffix}"
-            if not fresh and _is_of_run(path, source):
-                artifacts.append(path)
-                continue
-            console.say(f"Exporting {path.name} ...")
-            try:
-                artifacts.append(exporter.export(converter, RECIPES[name], folder).path)
-            except ExportError as error:
-                refused.append(f"{path.name}: {error}")
+    with Exporter(source, evidence) as exporter:
+        for converter in CONVERTERS.values():
+            for name in converter.recipes:
+                path = run.exports / f"{source.name}-{name}{converter.suffix}"
+                if not fresh and _is_of_run(path, source):
+                    artifacts.append(path)
+                    continue
+                console.say(f"Exporting {path.name} ...")
+                try:
+                    artifacts.append(exporter.export(converter, RECIPES[name], folder).path)
+                except ExportError as error:
+                    refused.append(f"{path.name}: {error}")
     return artifacts, refused
 
 
@@ -186,17 +161,6 @@ def _place(contender: Contender) -> tuple[bool, int, int]:
     """Keras first, then by engine, edgecell's before the stock ones."""
     engine = _ENGINES.index(contender.engine)
     return contender.maker != "Keras", engine, _MAKERS.index(contender.maker)
-
-
-class _Query:
-    """Runs a contender on one of the first images; they are encoded beforehand."""
-
-    def __init__(self, contender: Contender, pixels: Pixels) -> None:
-        self._run = contender.run
-        self._inputs = [contender.encode(one[np.newaxis]) for one in pixels[:_LATENCY_IMAGES]]
-
-    def __call__(self, turn: int) -> object:
-        return self._run(self._inputs[turn % len(self._inputs)])
 
 
 def _row(

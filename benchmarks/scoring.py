@@ -83,7 +83,7 @@ class Circumstances:
         tools: Versions of the libraries that ``system`` does not name.
         date: Day, UTC, ISO 8601.
         load: Processes that ran or waited over the last minute, before the measuring.
-        threads: That each engine was given.
+        threads: That each engine was given; several where each was measured.
         command: As typed, with absolute paths cut to their last name.
     """
 
@@ -91,33 +91,45 @@ class Circumstances:
     tools: dict[str, str]
     date: str
     load: float
-    threads: int
+    threads: tuple[int, ...]
     command: str
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of all libraries that can change a figure, by name."""
+        return {**self.system.versions, **self.tools}
 
     def sentence(self) -> str:
         """All of it in one line."""
         system = self.system
-        versions = {**system.versions, **self.tools}
         return (
             f"{system.processor} ({', '.join(system.cpu_flags)}), {system.allowed_cpus} CPUs, "
             f"load {self.load:.2f} before, {system.os}, {system.python}; {self.date}; "
-            f"threads: {self.threads}; "
-            f"{', '.join(f'{name} {version}' for name, version in versions.items())}; "
+            f"threads: {' and '.join(map(str, self.threads))}; "
+            f"{', '.join(f'{name} {version}' for name, version in self.versions.items())}; "
             f"`{self.command}`"
         )
 
 
-def circumstances(threads: int) -> Circumstances:
-    """Those of this process, now."""
+def circumstances(*threads: int, tools: Sequence[str] = ()) -> Circumstances:
+    """Those of this process, now; ``tools`` are further distributions, where installed."""
     arguments = [Path(item).name if Path(item).is_absolute() else item for item in sys.argv[1:]]
     return Circumstances(
         system=describe_system(),
-        tools={name: metadata.version(name) for name in _TOOLS},
+        tools={name: found for name in (*_TOOLS, *tools) if (found := installed(name))},
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         load=os.getloadavg()[0],
         threads=threads,
         command=shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *arguments]),
     )
+
+
+def installed(distribution: str) -> str:
+    """The version of a distribution; empty where it is not installed."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def points(figure: Figure) -> str:

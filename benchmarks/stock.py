@@ -41,17 +41,17 @@ def convert_all(model: Any, calibration: NDArray[np.uint8], folder: Path) -> lis
     """
     float_onnx = folder / "stock-float32.onnx"
     steps: dict[str, Callable[[Path], object]] = {
-        "stock-float32.tflite": lambda path: path.write_bytes(_tflite(model)),
-        "stock-int8.tflite": lambda path: path.write_bytes(_tflite_int8(model, calibration)),
-        float_onnx.name: lambda path: _onnx(model, path),
-        "stock-int8.onnx": lambda path: _onnx_int8(
+        "stock-float32.tflite": lambda path: path.write_bytes(tflite(model)),
+        "stock-int8.tflite": lambda path: path.write_bytes(tflite_int8(model, calibration)),
+        float_onnx.name: lambda path: write_onnx(model, path),
+        "stock-int8.onnx": lambda path: write_onnx_int8(
             float_onnx, path, calibration, per_channel=False
         ),
-        "stock-int8-per-channel.onnx": lambda path: _onnx_int8(
+        "stock-int8-per-channel.onnx": lambda path: write_onnx_int8(
             float_onnx, path, calibration, per_channel=True
         ),
-        "stock-int8-preprocessed.onnx": lambda path: _onnx_int8_preprocessed(
-            float_onnx, path, calibration
+        "stock-int8-preprocessed.onnx": lambda path: write_onnx_int8_preprocessed(
+            float_onnx, path, calibration, per_channel=False
         ),
     }
     return [_written(folder / name, step) for name, step in steps.items()]
@@ -70,18 +70,36 @@ def _written(path: Path, step: Callable[[Path], object]) -> Path:
     ) from failure
 
 
-def _floats(pixels: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
+def floats(pixels: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
     """One image at a time, float32 (1, height, width, channels), 0-255."""
     for image in pixels:
         yield image[np.newaxis].astype(np.float32)
 
 
-def _tflite(model: Any) -> bytes:
+def tflite(model: Any) -> bytes:
+    """TFLite as the converter makes it with nothing said."""
     converter = import_tensorflow().lite.TFLiteConverter.from_keras_model(model)
     return bytes(converter.convert())
 
 
-def _tflite_int8(model: Any, calibration: NDArray[np.uint8]) -> bytes:
+def tflite_float16(model: Any) -> bytes:
+    """Weights as 16-bit floats, as TensorFlow's guide has it."""
+    tensorflow = import_tensorflow()
+    converter = tensorflow.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tensorflow.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tensorflow.float16]
+    return bytes(converter.convert())
+
+
+def tflite_dynamic(model: Any) -> bytes:
+    """Weights as 8-bit integers, activations quantised while running, as the guide has it."""
+    tensorflow = import_tensorflow()
+    converter = tensorflow.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tensorflow.lite.Optimize.DEFAULT]
+    return bytes(converter.convert())
+
+
+def tflite_int8(model: Any, calibration: NDArray[np.uint8]) -> bytes:
     """Full integer quantisation as TensorFlow's guide has it: integer kernels, uint8 at both ends.
 
     https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/post_training_integer_quant
@@ -89,14 +107,15 @@ def _tflite_int8(model: Any, calibration: NDArray[np.uint8]) -> bytes:
     tensorflow = import_tensorflow()
     converter = tensorflow.lite.TFLiteConverter.from_keras_model(model)
     converter.optimizations = [tensorflow.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([image] for image in _floats(calibration))
+    converter.representative_dataset = lambda: ([image] for image in floats(calibration))
     converter.target_spec.supported_ops = [tensorflow.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = tensorflow.uint8
     converter.inference_output_type = tensorflow.uint8
     return bytes(converter.convert())
 
 
-def _onnx(model: Any, path: Path) -> None:
+def write_onnx(model: Any, path: Path) -> None:
+    """ONNX as tf2onnx makes it with nothing said."""
     import tf2onnx
 
     # tf2onnx 1.17 raises a KeyError on a Sequential model; this is the same graph.
@@ -104,7 +123,7 @@ def _onnx(model: Any, path: Path) -> None:
     tf2onnx.convert.from_keras(functional, output_path=str(path))
 
 
-def _onnx_int8(
+def write_onnx_int8(
     source: Path, path: Path, calibration: NDArray[np.uint8], *, per_channel: bool
 ) -> None:
     """``quantize_static`` with nothing else said.
@@ -115,7 +134,7 @@ def _onnx_int8(
     from onnxruntime.quantization import CalibrationDataReader, quantize_static
 
     name = onnx.load(source).graph.input[0].name
-    images = _floats(calibration)
+    images = floats(calibration)
 
     class Images(CalibrationDataReader):  # type: ignore[misc]
         def get_next(self) -> dict[str, NDArray[np.float32]] | None:
@@ -125,7 +144,9 @@ def _onnx_int8(
     quantize_static(source, path, Images(), per_channel=per_channel)
 
 
-def _onnx_int8_preprocessed(source: Path, path: Path, calibration: NDArray[np.uint8]) -> None:
+def write_onnx_int8_preprocessed(
+    source: Path, path: Path, calibration: NDArray[np.uint8], *, per_channel: bool
+) -> None:
     """The same after ``quant_pre_process``, which ONNX Runtime's guide advises."""
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -133,4 +154,4 @@ def _onnx_int8_preprocessed(source: Path, path: Path, calibration: NDArray[np.ui
         prepared = Path(folder) / "prepared.onnx"
         # Symbolic shapes need sympy, and gain nothing in a graph without branches.
         quant_pre_process(source, prepared, skip_symbolic_shape=True)
-        _onnx_int8(prepared, path, calibration, per_channel=False)
+        write_onnx_int8(prepared, path, calibration, per_channel=per_channel)

@@ -11,6 +11,8 @@ from scipy.stats import bootstrap
 from edgecell_runtime.manifest import Figure
 
 _RESAMPLES = 2000
+_IDLE_LOOK_S = 0.005
+_IDLE_LOOKS = 20
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,30 @@ class TurnPlan:
     seed: int = 0
 
 
+def go_on() -> None:
+    """No rest: enough where no engine has threads of its own."""
+
+
+def wait_until_idle() -> None:
+    """Waits until this process's other threads sleep, 0.1 s at most.
+
+    Some engines' threads wait for work in a loop, ONNX Runtime's for about 35 ms after a run; they
+    would take a CPU from the next model.
+    """
+    idle = 0
+    for _ in range(_IDLE_LOOKS):
+        began = time.process_time()
+        time.sleep(_IDLE_LOOK_S)
+        idle = idle + 1 if time.process_time() - began < _IDLE_LOOK_S / 5 else 0
+        if idle == 2:
+            return
+
+
 def measure_by_turns(
     calls: Sequence[Callable[[int], object]],
     plan: TurnPlan,
     clock: Callable[[], int] = time.perf_counter_ns,
+    rest: Callable[[], None] = go_on,
 ) -> NDArray[np.int64]:
     """Times one query of each model in each round.
 
@@ -42,6 +64,7 @@ def measure_by_turns(
         calls: One a model; called with the number of the round.
         plan: How many rounds.
         clock: Nanoseconds that never run backwards.
+        rest: Called before each model's turn.
 
     Returns:
         int64 (models, rounds), nanoseconds.
@@ -51,6 +74,7 @@ def measure_by_turns(
     for turn in range(-plan.warmup_rounds, plan.rounds):
         for model in generator.permutation(len(calls)):
             call = calls[model]
+            rest()
             call(turn)
             start = clock()
             call(turn)
