@@ -1,3 +1,4 @@
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,3 +42,11 @@ def folder(tmp_path: Path) -> Iterator[Path]:
                 older[path.name] = path.read_bytes()
     yield tmp_path
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == older
+
+
+@pytest.fixture
+def heeding_ctrl_c() -> Iterator[None]:
+    """A shell that starts this process in the background lets it ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -210,6 +210,7 @@ def test_child_that_died_between_conversions_is_an_error(
     assert "SIGKILL" in str(error)
 
 
+@pytest.mark.usefixtures("heeding_ctrl_c")
 def test_ctrl_c_ends_the_child_in_the_middle(process: ConversionProcess, tmp_path: Path) -> None:
     pid = child_of(process)
     interrupt = Call(os.kill, os.getpid(), int(signal.SIGINT))

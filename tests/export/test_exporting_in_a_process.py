@@ -95,6 +95,7 @@ def test_export_is_refused_and_the_older_artifact_stays_when_the_converter_abort
     assert caught.value.exit_status == 1
 
 
+@pytest.mark.usefixtures("heeding_ctrl_c")
 def test_export_leaves_no_file_and_no_child_after_ctrl_c(
     small_run: SmallRun, older: Path, monkeypatch: pytest.MonkeyPatch, process: ConversionProcess
 ) -> None:
