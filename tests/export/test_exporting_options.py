@@ -65,7 +65,7 @@ def test_export_that_fails_parity_by_a_little_passes_when_loosened_and_is_marked
     assert 1e-4 < manifest.parity.largest_difference < 3e-4
     card = exported.card.read_text(encoding="utf-8")
     assert "| limits | **loosened by hand: wider than the recipe's own** |" in card
-    assert exported.path.name == "small-float32.tflite"
+    assert exported.path.name == "small-float32-loosened.tflite"
 
 
 def test_export_is_refused_when_it_fails_by_more_than_the_tolerance(
@@ -188,7 +188,7 @@ def exporters(small_run: SmallRun) -> Iterator[dict[int | None, Exporter]]:
         batch: Exporter(
             small_run.source,
             small_run.evidence,
-            ExportOptions(batch=batch, calibration_images=100, tolerance=5),
+            ExportOptions(batch=batch, tolerance=5),
             runner=ConvertHere(),
         )
         for batch in (None, 0, 4)
@@ -205,7 +205,7 @@ def test_classifier_answers_for_any_number_of_images_whatever_the_batch(
     name, recipe = kind
     usual = exporters[None].export(CONVERTERS[name], recipe, tmp_path)
     exported = exporters[batch].export(CONVERTERS[name], recipe, tmp_path)
-    assert exported.path.name == f"small-{recipe.name}-batch{batch}{CONVERTERS[name].suffix}"
+    assert exported.path.name.startswith(f"small-{recipe.name}-batch{batch}")
     signature = exported.manifest.signature
     assert signature.inputs[0].shape[0] == signature.outputs[0].shape[0] == (batch or None)
     with (
@@ -229,7 +229,6 @@ def test_classifier_answers_for_any_number_of_images_whatever_the_batch(
     [
         ("onnx", "static_int8", "x86-vnni"),
         ("onnx", "dynamic_int8", "x86-vnni"),
-        ("onnx", "float32", "any"),
         ("tflite", "static_int8", "any"),
     ],
 )
