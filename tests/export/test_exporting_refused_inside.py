@@ -15,7 +15,6 @@ from edgecell_export.exporting import Exporter
 from edgecell_export.formats import CONVERTERS
 from edgecell_export.formats.base import Conversion
 from edgecell_export.formats.tflite_graph import TFLiteGraph
-from edgecell_export.options import ExportOptions
 from edgecell_export.recipes import RECIPES
 from edgecell_export.source import Evidence, KnownImage, SourceModel
 from edgecell_export.tensorflow import import_keras, import_tensorflow
@@ -67,16 +66,6 @@ def test_images_without_patients_are_not_all_of_one_patient(
     with Exporter(small_run.source, evidence, runner=ConvertHere()) as exporter:
         exported = exporter.export(CONVERTERS["tflite"], RECIPES["static_int8"], tmp_path)
     assert exported.manifest.calibration is not None
-
-
-@pytest.mark.parametrize("recipe", INTEGERS)
-def test_export_is_refused_when_fewer_calibration_images_are_asked_for_than_needed(
-    small_run: SmallRun, folder: Path, recipe: str
-) -> None:
-    options = ExportOptions(calibration_images=99)
-    error = refused(small_run.source, small_run.evidence, folder, recipe=recipe, options=options)
-    assert isinstance(error, ExportError)
-    assert "There are 99 calibration images (the run has 120 for training, 99 were" in str(error)
 
 
 # The recipe's promise
