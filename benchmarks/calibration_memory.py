@@ -123,21 +123,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path, help="a run's folder")
-    parser.add_argument(
-        "--output",
-        type=scoring.output_path,
-        action="append",
-        default=[],
-        help=".json or .md; repeatable",
-    )
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=scoring.data_file(_ARCHIVE),
-        help=f"the run's images; {_ARCHIVE} in EDGECELL_DATA, or else where the run found them",
-    )
+    parser = scoring.run_parser(__doc__, _ARCHIVE)
     parser.add_argument("--sizes", type=int, nargs="+", default=[512, 20_000])
     parser.add_argument("--formats", nargs="+", default=["tflite", "onnx"])
     parser.add_argument("--ranges", nargs="+", choices=get_args(RangeRule), default=["min-max"])

@@ -262,21 +262,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path, help="a run's folder")
-    parser.add_argument(
-        "--output",
-        type=scoring.output_path,
-        action="append",
-        default=[],
-        help=".json or .md; repeatable",
-    )
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=scoring.data_file(_ARCHIVE),
-        help=f"the run's images; {_ARCHIVE} in EDGECELL_DATA, or else where the run found them",
-    )
+    parser = scoring.run_parser(__doc__, _ARCHIVE)
     parser.add_argument("--sizes", type=int, nargs="+", default=_SIZES)
     parser.add_argument("--ranges", nargs="+", choices=get_args(RangeRule), default=_RULES)
     parser.add_argument("--draws", type=int, default=3, help="choices of images a size")

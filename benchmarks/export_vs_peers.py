@@ -124,23 +124,9 @@ def _engines(peer: Peer) -> list[Engine]:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path, help="a run's folder")
+    parser = scoring.run_parser(__doc__, _ARCHIVE)
     parser.add_argument(
         "--work", type=Path, required=True, help="where the files go, and are found again"
-    )
-    parser.add_argument(
-        "--output",
-        type=scoring.output_path,
-        action="append",
-        default=[],
-        help=".json or .md; repeatable",
-    )
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=scoring.data_file(_ARCHIVE),
-        help=f"the run's images; {_ARCHIVE} in EDGECELL_DATA, or else where the run found them",
     )
     parser.add_argument("--fresh", action="store_true", help="convert again what is there")
     parser.add_argument(

@@ -213,21 +213,7 @@ def _reference(contender: Contender, field: list[Contender]) -> int | None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path, help="a run's folder")
-    parser.add_argument(
-        "--output",
-        type=scoring.output_path,
-        action="append",
-        default=[],
-        help=".json or .md; repeatable",
-    )
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=scoring.data_file(_ARCHIVE),
-        help=f"the run's images; {_ARCHIVE} in EDGECELL_DATA, or else where the run found them",
-    )
+    parser = scoring.run_parser(__doc__, _ARCHIVE)
     parser.add_argument("--folder", type=Path, help="where new files go, and stay")
     parser.add_argument("--fresh", action="store_true", help="do not take the run's own exports")
     parser.add_argument("--threads", type=int, default=1)

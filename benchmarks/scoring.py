@@ -36,6 +36,22 @@ def output_path(text: str) -> Path:
     return path
 
 
+def run_parser(description: str | None, archive: str) -> argparse.ArgumentParser:
+    """The options that every comparison of a run's model has: run, --output, --data."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("run", type=Path, help="a run's folder")
+    parser.add_argument(
+        "--output", type=output_path, action="append", default=[], help=".json or .md; repeatable"
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=data_file(archive),
+        help=f"the run's images; {archive} in EDGECELL_DATA, or else where the run found them",
+    )
+    return parser
+
+
 def accuracy_change(
     before: NDArray[np.bool_], after: NDArray[np.bool_], patients: Sequence[str | None]
 ) -> Figure:

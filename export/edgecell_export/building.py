@@ -11,7 +11,7 @@ from edgecell_export.conversion_process import ConversionRunner
 from edgecell_export.formats.base import ADVICE, Conversion, Converter
 from edgecell_export.keras_build import layer_names
 from edgecell_export.keras_graph import read_graph
-from edgecell_export.kinds import Target
+from edgecell_export.kinds import RangeRule, Target
 from edgecell_export.known_images import write_calibration
 from edgecell_export.options import ExportOptions
 from edgecell_export.pixels import PixelFile
@@ -119,7 +119,7 @@ class ArtifactBuilder:
             threshold_rule=source.threshold_rule,
             target=conversion.target,
             golden=self._golden,
-            calibration=self._calibration[1] if recipe.integer_weights else None,
+            calibration=self._described_calibration(recipe),
             evaluation=source.evaluation,
             float_layers=tuple(float_layers),
         )
@@ -165,7 +165,7 @@ class ArtifactBuilder:
             recipe=recipe,
             calibration=pixels,
             target=target,
-            ranges=options.ranges,
+            ranges=self._ranges(recipe),
             float_layers=float_layers,
             batch=options.batch,
             end=options.end,
@@ -191,7 +191,16 @@ class ArtifactBuilder:
             source.labels,
             options.calibration_images,
         )
-        return pixels, replace(calibration, ranges=options.ranges)
+        return pixels, calibration
+
+    def _described_calibration(self, recipe: Recipe) -> Calibration | None:
+        if not recipe.integer_weights:
+            return None
+        return replace(self._calibration[1], ranges=self._ranges(recipe))
+
+    def _ranges(self, recipe: Recipe) -> RangeRule:
+        """The rule that was asked for, where there are 8-bit ranges to set; ``auto`` tries all."""
+        return self._options.ranges if recipe.activation_bits == 8 else "min-max"
 
     @cached_property
     def _golden(self) -> Golden:

@@ -238,8 +238,8 @@ class Exporter:
 
     @cached_property
     def _some_pixels(self) -> NDArray[np.uint8]:
-        """Images of the parity sample to take times on."""
-        known = [answer.image for answer in self._sample[:_TIMED_IMAGES]]
+        """Training images to take times on; test images are for parity alone."""
+        known = self._evidence.training[:_TIMED_IMAGES]
         preprocessing = self._source.preprocessing
         return np.stack(
             [preprocessing.apply(read_known(self._evidence.images, image)) for image in known]

@@ -1,10 +1,12 @@
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.small_run import Conversions, SmallRun, make_small_run
 
+from edgecell_export.conversion_process import ConversionProcess
 from edgecell_export.formats import CONVERTERS
 from edgecell_export.keras_graph import read_graph
 from edgecell_export.prepare import Graph, prepare
@@ -50,3 +52,20 @@ def heeding_ctrl_c() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def process() -> Iterator[ConversionProcess]:
+    """A child that has not imported TensorFlow."""
+    with ConversionProcess() as opened:
+        yield opened
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where this process, and others that are not told otherwise, make their temporary files."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder

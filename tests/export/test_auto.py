@@ -15,7 +15,8 @@ from edgecell_export.exporting import Exported, Exporter
 from edgecell_export.formats import CONVERTERS
 from edgecell_export.formats.base import Conversion
 from edgecell_export.options import ExportOptions
-from edgecell_runtime.errors import ParityError
+from edgecell_export.prepare.nodes import Dense
+from edgecell_runtime.errors import ConversionError, ParityError
 from edgecell_runtime.manifest import Format
 
 ONNX = CONVERTERS["onnx"]
@@ -45,7 +46,8 @@ class Failing(ConvertHere):
         if conversion.recipe.name in self._recipes:
             last = conversion.graph.last
             layer = last.nodes[-1]
-            broken = dataclasses.replace(layer, bias=layer.bias * self._factor)  # type: ignore
+            assert isinstance(layer, Dense)
+            broken = dataclasses.replace(layer, bias=layer.bias * self._factor)
             graph = conversion.graph.with_last(last.with_nodes(*last.nodes[:-1], broken))
             conversion = dataclasses.replace(conversion, graph=graph)
         return super().run(form, conversion, path)
@@ -103,3 +105,27 @@ def test_choice_is_refused_with_all_reasons_when_no_recipe_keeps_the_answers(
         choose(small_run, tmp_path, *ONNX.recipes)
     assert all(f"{recipe}: " in str(caught.value) for recipe in ONNX.recipes)
     assert not list(tmp_path.iterdir())
+
+
+class Recording(ConvertHere):
+    """Notes the rule for ranges of each conversion, and refuses it."""
+
+    def __init__(self) -> None:
+        self.ranges: dict[str, str] = {}
+
+    def run(self, form: Format, conversion: Conversion, path: Path) -> Converted:
+        self.ranges[conversion.recipe.name] = conversion.ranges
+        raise ConversionError("noted.")
+
+
+def test_rule_for_ranges_is_taken_where_there_are_8_bit_ranges(
+    small_run: SmallRun, tmp_path: Path
+) -> None:
+    runner, options = Recording(), ExportOptions(ranges="mse")
+    with (
+        Exporter(small_run.source, small_run.evidence, options, runner=runner) as exporter,
+        pytest.raises(ParityError, match="No recipe of onnx keeps"),
+    ):
+        exporter.choose(ONNX, tmp_path)
+    others = dict.fromkeys(set(ONNX.recipes) - {"static_int8"}, "min-max")
+    assert runner.ranges == {**others, "static_int8": "mse"}

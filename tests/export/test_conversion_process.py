@@ -38,23 +38,6 @@ def warm() -> Iterator[ConversionProcess]:
         yield process
 
 
-@pytest.fixture
-def process() -> Iterator[ConversionProcess]:
-    """A child that has not imported TensorFlow."""
-    with ConversionProcess() as opened:
-        yield opened
-
-
-@pytest.fixture
-def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where this process, and others that are not told otherwise, make their temporary files."""
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    monkeypatch.setenv("TMPDIR", str(folder))
-    return folder
-
-
 def failure(process: ConversionProcess, conversion: Conversion, path: Path) -> Exception:
     with pytest.raises((EdgecellError, OSError)) as caught:
         process.run("onnx", conversion, path)

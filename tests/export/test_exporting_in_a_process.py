@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import signal
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,23 +22,6 @@ from edgecell_export.recipes import RECIPES
 from edgecell_runtime.errors import ConversionError, ExportError, PreparationError
 
 FLOAT32 = RECIPES["float32"]
-
-
-@pytest.fixture
-def process() -> Iterator[ConversionProcess]:
-    """A child that has not imported TensorFlow."""
-    with ConversionProcess() as opened:
-        yield opened
-
-
-@pytest.fixture
-def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where this process, and others that are not told otherwise, make their temporary files."""
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    monkeypatch.setenv("TMPDIR", str(folder))
-    return folder
 
 
 @pytest.fixture

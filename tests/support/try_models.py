@@ -20,8 +20,8 @@ def main() -> int:
     for seed in range(chosen.seed, chosen.seed + chosen.models):
         try:
             found = agreement(random_model(seed))
-        except Exception:
-            print(f"Repeat it with: scripts/try-models 1 --seed {seed}", file=sys.stderr)
+        except BaseException as error:
+            error.add_note(f"Repeat it with: scripts/try-models 1 --seed {seed}")
             raise
         if found.faults():
             print(f"More than rounding: {', '.join(found.faults())} in {found}", file=sys.stderr)
