@@ -1,26 +1,30 @@
 """The classifier: a session with preprocessing, labels, head and threshold around it."""
 
 import os
-import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecell_runtime.artifact import Artifact, read_artifact
-from edgecell_runtime.engines import Session, engine_for
-from edgecell_runtime.errors import EngineError, ImageError, ManifestError
+from edgecell_runtime.engines import Session
+from edgecell_runtime.errors import EngineError, ImageError
 from edgecell_runtime.images import ImageSource
+from edgecell_runtime.inference import Inference
 from edgecell_runtime.manifest import Manifest
-from edgecell_runtime.signature import TensorSpec, dequantize, encode_pixels
+from edgecell_runtime.proving import EngineTrial, open_proved
+from edgecell_runtime.session_pool import SessionPool
 from edgecell_runtime.threads import allowed_cpus
 
+if TYPE_CHECKING:  # asyncio takes longer to import than all of this package
+    from edgecell_runtime.streaming import Frames, PredictionStream
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """The answer for one image.
 
@@ -39,27 +43,32 @@ class Prediction:
 
 
 class Classifier:
-    """Classifies images with one artifact.
-
-    Calls from several threads are taken one after another.
+    """Classifies images with one artifact; may be called from any thread.
 
     Attributes:
         manifest: What the artifact says of itself.
         engine: Name of the engine that runs it.
-        threads: Threads that the engine was given.
+        engine_report: The engines that were tried, why each was passed over or accepted.
+        threads: Threads that the engine was given, for each session.
+        sessions: How many calls run side by side; further ones wait.
     """
 
     def __init__(
-        self, session: Session, manifest: Manifest, *, engine: str = "custom", threads: int = 1
+        self,
+        session: Session,
+        manifest: Manifest,
+        *,
+        engine: str = "custom",
+        threads: int = 1,
+        engine_report: tuple[EngineTrial, ...] = (),
     ) -> None:
-        _check_signature(session, manifest)
+        pool = session if isinstance(session, SessionPool) else SessionPool([session])
+        self._inference = Inference(pool, manifest)
         self.manifest = manifest
         self.engine = engine
+        self.engine_report = engine_report
         self.threads = threads
-        self._session = session
-        self._input, self._output = session.signature.inputs[0], manifest.signature.outputs[0]
-        self._encoding = manifest.signature.inputs[0]
-        self._lock = threading.Lock()
+        self.sessions = pool.size
 
     @classmethod
     def open(
@@ -68,36 +77,49 @@ class Classifier:
         *,
         engine: str | None = None,
         threads: int | None = None,
+        sessions: int = 1,
     ) -> Self:
-        """Opens an artifact with the engine for its format.
+        """Opens an artifact with the first engine that gives its golden answers.
 
         Args:
             path: A ``.tflite`` or ``.onnx`` file that `edgecell export` wrote.
-            engine: Name of an engine; None takes the first for the format.
-            threads: Threads for the engine; None takes the CPUs that this process may use.
+            engine: Name of an engine; None tries those for the format in their written order.
+            threads: Threads for each session; None shares out the CPUs that this process may use.
+            sessions: How many times the model is loaded. With one, calls from several threads wait
+                for each other; with n, n of them run side by side.
 
         Raises:
             ArtifactError: The file is missing, damaged or not an artifact.
-            EngineError: No engine runs it, or the engine refuses it.
+            EngineError: No engine runs it, or none gives its golden answers.
             MissingPartError: The engine's library is not installed.
         """
-        return cls.of_artifact(read_artifact(Path(path)), engine=engine, threads=threads)
+        return cls.of_artifact(
+            read_artifact(Path(path)), engine=engine, threads=threads, sessions=sessions
+        )
 
     @classmethod
     def of_artifact(
-        cls, artifact: Artifact, *, engine: str | None = None, threads: int | None = None
+        cls,
+        artifact: Artifact,
+        *,
+        engine: str | None = None,
+        threads: int | None = None,
+        sessions: int = 1,
     ) -> Self:
-        """Opens an artifact that was read already; errors as in ``open``."""
+        """Opens an artifact that was read already; arguments and errors as in ``open``."""
+        if sessions < 1:
+            raise EngineError(f"A classifier needs at least one session, not {sessions}.")
         if threads is not None and threads < 1:
             raise EngineError(f"An engine needs at least one thread, not {threads}.")
-        count = threads or allowed_cpus()
-        chosen = engine_for(artifact.format, engine)
-        session = chosen.open(artifact.data, count)
-        try:
-            return cls(session, artifact.manifest, engine=chosen.name, threads=count)
-        except BaseException:
-            session.close()
-            raise
+        count = threads or max(1, allowed_cpus() // sessions)
+        proved = open_proved(artifact, engine, threads=count, sessions=sessions)
+        return cls(
+            proved.sessions,
+            artifact.manifest,
+            engine=proved.name,
+            threads=count,
+            engine_report=proved.report,
+        )
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -108,15 +130,104 @@ class Classifier:
         """Classifies one image.
 
         Args:
-            image: A path, the bytes of an image file, a Pillow image, or a uint8 array of shape
-                (height, width, 3), RGB, 0-255, of any size.
+            image: A path, the bytes of an image file, a binary file, a Pillow image, or a uint8
+                array of shape (height, width, 3), RGB, 0-255, of any size. An array of the size of
+                the manifest's preprocessing takes the shortest way.
 
         Raises:
             ImageError: The image cannot be read, or is refused.
-            EngineError: The engine failed, or the classifier is closed.
+            EngineError: The engine failed, the classifier is closed, or it was opened before this
+                process was forked.
         """
         pixels = self.manifest.preprocessing.apply(image)
-        return self.interpret(self.probabilities(pixels[None])[0])
+        return self._predictions(pixels[np.newaxis])[0]
+
+    @overload
+    def predict_many(
+        self,
+        images: Iterable[ImageSource],
+        *,
+        return_exceptions: Literal[False] = False,
+        workers: int | None = None,
+    ) -> Iterator[Prediction]: ...
+
+    @overload
+    def predict_many(
+        self,
+        images: Iterable[ImageSource],
+        *,
+        return_exceptions: Literal[True],
+        workers: int | None = None,
+    ) -> Iterator[Prediction | ImageError]: ...
+
+    def predict_many(
+        self,
+        images: Iterable[ImageSource],
+        *,
+        return_exceptions: bool = False,
+        workers: int | None = None,
+    ) -> Iterator[Prediction | ImageError]:
+        """Classifies many images: decoded in several threads, answered in their order.
+
+        Images are taken from the iterable as they are needed, a few dozen ahead. For a camera, see
+        ``stream``; for the most images a second, open the classifier with ``threads=1`` and as many
+        sessions as there are CPUs.
+
+        Args:
+            images: Any iterable of what ``predict`` takes.
+            return_exceptions: Whether an image that cannot be read gives its ``ImageError`` in its
+                place. Otherwise it is raised there, and ends the answers.
+            workers: Threads; None takes the CPUs that this process may use.
+
+        Yields:
+            One answer an image.
+
+        Raises:
+            ImageError: An image cannot be read, or is refused.
+            EngineError: As in ``predict``.
+        """
+        from edgecell_runtime.bulk import map_in_order
+
+        answers = map_in_order(self._answer_each, images, workers=workers or allowed_cpus())
+        for answer in answers:
+            if isinstance(answer, ImageError) and not return_exceptions:
+                raise answer
+            yield answer
+
+    @overload
+    def stream(
+        self, frames: "Frames", *, return_exceptions: Literal[False] = False
+    ) -> "PredictionStream[Prediction]": ...
+
+    @overload
+    def stream(
+        self, frames: "Frames", *, return_exceptions: Literal[True]
+    ) -> "PredictionStream[Prediction | ImageError]": ...
+
+    def stream(
+        self, frames: "Frames", *, return_exceptions: bool = False
+    ) -> "PredictionStream[Prediction] | PredictionStream[Prediction | ImageError]":
+        """Classifies the frames of a camera as they come, for ``async for``.
+
+        While one frame is classified, newer ones take each other's place: the next answer is for
+        the newest. ``stream.dropped`` counts the others, ``stream.frame`` says which one was taken
+        last. The event loop is never blocked.
+
+        Args:
+            frames: An asynchronous or a plain iterable of what ``predict`` takes; a plain one is
+                read in a thread of its own. An array must not be written to after it was given.
+            return_exceptions: Whether a frame that cannot be read gives its ``ImageError`` as its
+                answer. Otherwise it is raised, and ends the stream.
+
+        Returns:
+            An asynchronous iterator; ``aclose`` or ``async with`` ends it early. What the camera
+            raises, it raises after the answer to the last frame.
+        """
+        from edgecell_runtime.streaming import PredictionStream
+
+        if return_exceptions:
+            return PredictionStream(lambda frame: self._answer_each([frame])[0], frames)
+        return PredictionStream(self.predict, frames)
 
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Classifies pixels that are preprocessed already.
@@ -129,56 +240,31 @@ class Classifier:
 
         Raises:
             ImageError: The array is of another dtype or shape.
-            EngineError: The engine failed, or the classifier is closed.
+            EngineError: As in ``predict``.
         """
+        return self.manifest.head.probabilities(
+            self.logits(pixels), self.labels, self.manifest.temperature
+        )
+
+    def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """The graph's outputs as real numbers, float64 (n, outputs); see ``probabilities``."""
         expected = self.manifest.preprocessing.shape
         if pixels.dtype != np.uint8 or pixels.shape[1:] != expected:
             raise ImageError(
                 f"The pixels are {pixels.dtype} of shape {pixels.shape}; expected uint8 of shape "
                 f"(n, {', '.join(str(size) for size in expected)})."
             )
-        return self.manifest.head.probabilities(
-            self.logits(pixels), self.labels, self.manifest.temperature
-        )
-
-    def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """The graph's outputs as real numbers, float64 (n, outputs); see ``probabilities``.
-
-        Where the graph takes batches of a fixed size, the last one is filled up with copies of its
-        last image.
-        """
-        encoded = encode_pixels(pixels, self._encoding)
-        if not len(encoded):
+        if not len(pixels):
             return np.empty((0, self.manifest.head.output_count(self.labels)))
-        count = len(encoded)
-        batch = self._input.shape[0] or count
-        encoded = np.concatenate([encoded, np.repeat(encoded[-1:], -count % batch, axis=0)])
-        with self._lock:
-            rows = [
-                self._session.run((encoded[start : start + batch],))[0]
-                for start in range(0, len(encoded), batch)
-            ]
-        outputs = np.concatenate(rows)[:count]
-        params = self._output.quantization
-        real = outputs.astype(np.float64) if params is None else dequantize(outputs, params)
-        if not np.isfinite(real).all():
-            raise EngineError(
-                "The model answered with values that are not numbers; it is damaged at its source."
-            )
-        return real
+        return np.array(self._inference.logits(pixels))
 
-    def interpret(self, probabilities: NDArray[np.float64]) -> Prediction:
+    def interpret(self, probabilities: Sequence[float] | NDArray[np.float64]) -> Prediction:
         """Turns one row of ``probabilities`` into a prediction."""
-        by_label = dict(zip(self.labels, map(float, probabilities), strict=True))
-        label = self.labels[int(np.argmax(probabilities))]
-        positive = self.manifest.positive_label
-        decision = None if positive is None else by_label[positive] >= self.manifest.threshold
-        return Prediction(label, by_label[label], by_label, decision)
+        return self._prediction([float(value) for value in probabilities])
 
     def close(self) -> None:
         """Frees the model; a second call does nothing."""
-        with self._lock:
-            self._session.close()
+        self._inference.session.close()
 
     def __enter__(self) -> Self:
         return self
@@ -191,40 +277,34 @@ class Classifier:
     ) -> None:
         self.close()
 
+    def _predictions(self, pixels: NDArray[np.uint8]) -> list[Prediction]:
+        """Answers for preprocessed pixels, uint8 (n, height, width, channels)."""
+        manifest = self.manifest
+        labels, temperature = manifest.labels, manifest.temperature
+        rows = self._inference.logits(pixels)
+        return [self._prediction(manifest.head.of_one(row, labels, temperature)) for row in rows]
 
-def _check_signature(session: Session, manifest: Manifest) -> None:
-    """Holds what the engine found in the graph against what the manifest says.
-
-    Raises:
-        ManifestError: They differ, or they do not fit the preprocessing and the head.
-    """
-    found, written = session.signature, manifest.signature
-    pairs = [("input", found.inputs, written.inputs), ("output", found.outputs, written.outputs)]
-    for kind, engine_specs, manifest_specs in pairs:
-        if len(engine_specs) != 1 or len(manifest_specs) != 1:
-            raise ManifestError(
-                f"The graph has {len(engine_specs)} {kind}s and its manifest names "
-                f"{len(manifest_specs)}; a classifier has one."
-            )
-        if not _same(engine_specs[0], manifest_specs[0]):
-            raise ManifestError(
-                f"The graph's {kind} is {engine_specs[0]}, its manifest says {manifest_specs[0]}."
-            )
-    if written.inputs[0].dtype == "int8" and written.inputs[0].quantization is None:
-        raise ManifestError("The graph's input is int8, and its manifest gives it no scale.")
-    if written.inputs[0].shape[1:] != manifest.preprocessing.shape:
-        raise ManifestError(
-            f"The graph takes {written.inputs[0].shape}, its preprocessing gives "
-            f"{manifest.preprocessing.shape}."
-        )
-    outputs = manifest.head.output_count(manifest.labels)
-    if written.outputs[0].shape[1:] != (outputs,):
-        raise ManifestError(
-            f"The graph gives {written.outputs[0].shape}; head and labels need {outputs} outputs."
+    def _prediction(self, probabilities: list[float]) -> Prediction:
+        manifest = self.manifest
+        probability = max(probabilities)
+        by_label = dict(zip(manifest.labels, probabilities, strict=True))
+        positive = manifest.positive_label
+        return Prediction(
+            manifest.labels[probabilities.index(probability)],
+            probability,
+            by_label,
+            None if positive is None else by_label[positive] >= manifest.threshold,
         )
 
-
-def _same(found: TensorSpec, written: TensorSpec) -> bool:
-    """Equal as far as the engine knows: ONNX Runtime knows no quantisation of a graph's ends."""
-    same = (found.dtype, found.shape) == (written.dtype, written.shape)
-    return same and found.quantization in (None, written.quantization)
+    def _answer_each(self, images: list[ImageSource]) -> list[Prediction | ImageError]:
+        """Answers some images, with the reason in place of what cannot be read."""
+        apply = self.manifest.preprocessing.apply
+        prepared: list[NDArray[np.uint8] | ImageError] = []
+        for image in images:
+            try:
+                prepared.append(apply(image))
+            except ImageError as error:
+                prepared.append(error)
+        readable = [item for item in prepared if not isinstance(item, ImageError)]
+        predictions = iter(self._predictions(np.stack(readable)) if readable else ())
+        return [item if isinstance(item, ImageError) else next(predictions) for item in prepared]

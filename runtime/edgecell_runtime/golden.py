@@ -1,24 +1,67 @@
 """Golden vectors: inputs made by a formula, so that only the answers need to be stored."""
 
+from collections.abc import Callable
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
-FORMULA = "ramps-1"
-COUNT = 4
+from edgecell_runtime.errors import ManifestError
+
+FORMULA: Final = "cells-1"
+"""What new artifacts are proved by."""
+
+_CELLS = 8
 
 
-def golden_inputs(shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """The inputs of the formula ``ramps-1``: slanted and curved ramps in integer arithmetic.
+def golden_inputs(formula: str, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """The inputs of a formula, in integer arithmetic: the same on every machine.
 
     Args:
+        formula: ``cells-1``: eight grainy discs on black, every other one with dark spots, which
+            drive no output to its ends; ``ramps-1``: four slanted and curved ramps.
         shape: (height, width, channels) of the graph's input.
 
     Returns:
-        uint8 (4, height, width, channels), 0-255; the same on every machine.
+        uint8 (inputs, height, width, channels), 0-255.
+
+    Raises:
+        ManifestError: There is no such formula.
     """
-    y, x, c = np.ogrid[: shape[0], : shape[1], : shape[2]]
+    if formula not in _FORMULAS:
+        raise ManifestError(
+            f"The golden answers are to inputs of the formula {formula!r}, which this edgecell "
+            f"does not have; expected one of {', '.join(_FORMULAS)}. Install a newer one."
+        )
+    return _FORMULAS[formula](*shape)
+
+
+def _cells(height: int, width: int, channels: int) -> NDArray[np.uint8]:
+    y, x, c = np.ogrid[:height, :width, :channels]
+    # Squared distances from the middle, in 1/1024 of half a side, whatever the aspect ratio.
+    down, right = (2 * y - height + 1) * 1024 // height, (2 * x - width + 1) * 1024 // width
+    images = []
+    for i in range(_CELLS):
+        grain = (y * (37 + 6 * i) + x * (23 + 10 * i) + x * y * 7) % 23
+        image = 205 - 12 * i + 20 * (c == 0) - 25 * (c == 1) - grain - (down**2 + right**2) // 30000
+        if i % 2:
+            for spot in range(1 + i // 2):
+                away = (down - 420 + 210 * spot) ** 2 + (right + 350 - 190 * ((spot * i) % 4)) ** 2
+                image = np.where(away < 30000, image - 70 - 15 * (c == 1), image)
+        images.append(np.where(down**2 + right**2 < 960 * 960, image, 0))
+    return np.stack(images).clip(0, 255).astype(np.uint8)
+
+
+def _ramps(height: int, width: int, channels: int) -> NDArray[np.uint8]:
+    y, x, c = np.ogrid[:height, :width, :channels]
     images = [
         (y * (3 + 2 * i) + x * (5 + i) + c * (40 + 13 * i) + (x * y) // (4 + i)) % 256
-        for i in range(COUNT)
+        for i in range(4)
     ]
     return np.stack(images).astype(np.uint8)
+
+
+_FORMULAS: Final[dict[str, Callable[[int, int, int], NDArray[np.uint8]]]] = {
+    "cells-1": _cells,
+    "ramps-1": _ramps,
+}

@@ -4,6 +4,9 @@ Graphs end in logits unless asked otherwise, and the head is applied outside of 
 sigmoid or softmax inside a quantised graph has steps of 1/256.
 """
 
+import math
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,40 +38,61 @@ class Head:
         """How many logits the graph has for these labels."""
         return 1 if self.kind == "sigmoid" else len(labels)
 
-    def probabilities(
-        self, logits: NDArray[np.floating], labels: tuple[str, ...], temperature: float = 1.0
-    ) -> NDArray[np.float64]:
-        """Turns logits into probabilities.
+    def of_one(
+        self, logits: Sequence[float], labels: tuple[str, ...], temperature: float = 1.0
+    ) -> list[float]:
+        """Turns one image's logits into probabilities.
+
+        In plain Python: for two labels NumPy takes longer than the whole call around it may.
 
         Args:
-            logits: float, shape (n, outputs): what the graph answers.
+            logits: What the graph answers, one number an output.
             labels: The labels, in the order of the outputs.
             temperature: Divides the logits (Guo et al. 2017); 1 changes nothing.
 
         Returns:
-            float64, shape (n, len(labels)), rows summing to 1.
+            One probability a label, summing to 1.
         """
         if self.kind == "probabilities":
-            return _shares(np.asarray(logits, dtype=np.float64))
-        scaled = np.asarray(logits, dtype=np.float64) / temperature
+            return _shares([max(value, sys.float_info.min) for value in logits])
+        scaled = [value / temperature for value in logits]
         if self.kind == "softmax":
             return _softmax(scaled)
         if self.kind == "normalised_sigmoid":
-            # log(sigmoid(x)) = -log(1 + exp(-x)): no underflow where every sigmoid is near zero.
-            return _softmax(-np.logaddexp(0.0, -scaled))
-        of_label = np.exp(-np.logaddexp(0.0, -scaled[:, 0]))
-        columns = [of_label if label == self.label else 1.0 - of_label for label in labels]
-        return np.stack(columns, axis=1)
+            # From the logarithms: no underflow where every sigmoid is near zero.
+            return _softmax([_log_sigmoid(value) for value in scaled])
+        of_label = math.exp(_log_sigmoid(scaled[0]))
+        return [of_label if label == self.label else 1.0 - of_label for label in labels]
+
+    def probabilities(
+        self, logits: NDArray[np.floating], labels: tuple[str, ...], temperature: float = 1.0
+    ) -> NDArray[np.float64]:
+        """Turns the logits of many images into probabilities; see ``of_one``.
+
+        Args:
+            logits: float, shape (n, outputs): what the graph answers.
+            labels: The labels, in the order of the outputs.
+            temperature: Divides the logits.
+
+        Returns:
+            float64, shape (n, len(labels)), rows summing to 1.
+        """
+        rows = np.asarray(logits, dtype=np.float64).tolist()
+        answers = [self.of_one(row, labels, temperature) for row in rows]
+        return np.array(answers, dtype=np.float64).reshape(len(rows), len(labels))
 
 
-def _shares(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Takes out what rounding left in: rows that sum to nearly 1."""
-    positive = np.maximum(values, np.finfo(np.float64).tiny)
-    result: NDArray[np.float64] = positive / positive.sum(axis=1, keepdims=True)
-    return result
+def _log_sigmoid(value: float) -> float:
+    if value >= 0:
+        return -math.log1p(math.exp(-value))
+    return value - math.log1p(math.exp(value))
 
 
-def _softmax(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    exponentials = np.exp(values - values.max(axis=1, keepdims=True))
-    result: NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return result
+def _softmax(values: list[float]) -> list[float]:
+    largest = max(values)
+    return _shares([math.exp(value - largest) for value in values])
+
+
+def _shares(values: list[float]) -> list[float]:
+    total = sum(values)
+    return [value / total for value in values]

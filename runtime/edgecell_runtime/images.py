@@ -1,4 +1,4 @@
-"""Reading one image: from a path, bytes, a Pillow image or an array, to an 8-bit Pillow image.
+"""Reading one image: from a path, bytes, a file, a Pillow image or an array, to 8-bit Pillow.
 
 The rules, in order:
 
@@ -19,7 +19,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,24 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from edgecell_runtime.errors import ImageError
 
-ImageSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
+
+class BinaryFile(Protocol):
+    """What is open for reading bytes: a file, ``io.BytesIO``, an upload, a member of a zip."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Reads at most so many bytes."""
+
+
+ImageSource = (
+    str
+    | os.PathLike[str]
+    | bytes
+    | bytearray
+    | memoryview
+    | BinaryFile
+    | Image.Image
+    | NDArray[np.uint8]
+)
 """Whatever ``Classifier.predict`` takes as one image."""
 
 FORMATS: Final = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
@@ -50,8 +67,9 @@ def open_image(source: ImageSource, background: tuple[int, int, int] = (0, 0, 0)
     """Reads one image by the rules above.
 
     Args:
-        source: A path, the bytes of an image file, a Pillow image, or a uint8 array of shape
-            (height, width, 3) in RGB order or (height, width) in grey.
+        source: A path, the bytes of an image file, a binary file (read from where it stands to its
+            end), a Pillow image, or a uint8 array of shape (height, width, 3) in RGB order or
+            (height, width) in grey.
         background: RGB colour laid behind transparent pixels.
 
     Returns:
@@ -66,8 +84,32 @@ def open_image(source: ImageSource, background: tuple[int, int, int] = (0, 0, 0)
         return _to_eight_bit(source, background, "image")
     if isinstance(source, bytes | bytearray | memoryview):
         return _decode(bytes(source), background, "image")
-    path = Path(source)
-    return _decode(read_image_file(path), background, str(path))
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        return _decode(read_image_file(path), background, str(path))
+    if callable(getattr(source, "read", None)):
+        return _decode(_read_open_file(source), background, "image")
+    raise ImageError(
+        f"An image cannot be read from {type(source).__name__}; expected a path, bytes, a binary "
+        "file, a Pillow image or a uint8 array."
+    )
+
+
+def _read_open_file(file: BinaryFile) -> bytes:
+    try:
+        data = file.read(MAX_FILE_BYTES + 1)
+    except ImageError:
+        raise
+    except Exception as error:  # files of others raise of every kind
+        raise ImageError(f"image cannot be read: {error}.") from error
+    if not isinstance(data, bytes):
+        raise ImageError(
+            f"image was read as {type(data).__name__}; expected bytes. Open its file in binary "
+            "mode."
+        )
+    if len(data) > MAX_FILE_BYTES:
+        raise ImageError(f"image has more than {MAX_FILE_BYTES:,} bytes, which is the most read.")
+    return data
 
 
 def read_image_file(path: Path) -> bytes:

@@ -23,15 +23,24 @@ Format = Literal["tflite", "onnx", "savedmodel"]
 
 @dataclass(frozen=True)
 class Golden:
-    """The source model's answers on inputs made by a formula (see ``edgecell_runtime.golden``).
+    """Answers to inputs made by a formula, by which an engine proves itself before its first use.
 
     Attributes:
-        formula: Name of the formula.
-        probabilities: By input, then by label.
+        formula: Name of the formula (see ``edgecell_runtime.golden``).
+        probabilities: The source model's, by input, then by label.
+        outputs: The artifact's own, as its engine gave them when it was exported, by input, then by
+            output: the steps of a quantised output, else real numbers. Empty in artifacts of old.
+        allowed_steps: How far a quantised output may be from ``outputs``: as far as the kernels of
+            the engine were from each other at the export.
+        allowed_difference: How far a label's probability may be from that of ``outputs``, where
+            these are real numbers.
     """
 
     formula: str = "ramps-1"
     probabilities: tuple[tuple[float, ...], ...] = ()
+    outputs: tuple[tuple[float, ...], ...] = ()
+    allowed_steps: int = 0
+    allowed_difference: float = 1e-3
 
 
 @dataclass(frozen=True)

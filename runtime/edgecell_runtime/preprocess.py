@@ -52,14 +52,20 @@ class PreprocessSpec:
             source: See ``edgecell_runtime.images.open_image``.
 
         Returns:
-            uint8 (height, width, channels), RGB or grey, 0-255.
+            uint8 (height, width, channels), RGB or grey, 0-255; an array of that shape comes back
+            as it is.
 
         Raises:
             ImageError: The image cannot be read, or is refused.
         """
+        if isinstance(source, np.ndarray) and self._is_ready(source):
+            return source
         image = open_image(source, self.background)
         if image.mode != self.color_mode:
             image = image.convert(self.color_mode)
         if image.size != (self.width, self.height):
             image = image.resize((self.width, self.height), Image.Resampling.BILINEAR)
         return np.asarray(image, dtype=np.uint8).reshape(self.shape)
+
+    def _is_ready(self, array: NDArray[np.uint8]) -> bool:
+        return array.shape == self.shape and array.dtype == np.uint8

@@ -49,6 +49,16 @@ class TensorSpec:
         if self.quantization is not None and self.dtype.startswith("float"):
             raise ValueError(f"a {self.dtype} tensor is not quantised.")
 
+    def accepts(self, array: NDArray[np.generic]) -> bool:
+        """Whether an array is of this dtype and shape."""
+        return (
+            array.dtype == self.dtype
+            and array.ndim == len(self.shape)
+            and all(
+                wanted in (None, size) for size, wanted in zip(array.shape, self.shape, strict=True)
+            )
+        )
+
 
 @dataclass(frozen=True)
 class Signature:

@@ -4,14 +4,19 @@
 """
 
 import abc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from support import models
+from support import artifacts, models
 
+from edgecell_runtime.classifier import Classifier, Prediction
 from edgecell_runtime.engines.base import Session
 from edgecell_runtime.errors import EngineError
+from edgecell_runtime.session_pool import SessionPool
+
+CALLERS, CALLS = 16, 20_000
 
 
 class SessionContract(abc.ABC):
@@ -120,6 +125,26 @@ class SessionContract(abc.ABC):
             with self.open(1, threads=threads) as session:
                 answers.append(self.logits(session, pixels))
         assert np.allclose(answers[0], answers[1], atol=1e-5)
+
+    @pytest.mark.parametrize("sessions", [1, 3])
+    def test_sixteen_threads_get_the_answers_of_one(self, sessions: int) -> None:
+        cells = models.random_pixels(50)
+        opened = [self.open(1) for _ in range(sessions)]
+        with Classifier(SessionPool(opened), artifacts.tiny_manifest(batch=1)) as classifier:
+            alone = [classifier.predict(cell) for cell in cells]
+            wrong: list[tuple[int, Prediction]] = []
+
+            def call(caller: int) -> None:
+                for turn in range(CALLS // CALLERS):
+                    place = (caller * 7 + turn) % len(cells)
+                    answer = classifier.predict(cells[place])
+                    if answer != alone[place]:
+                        wrong.append((place, answer))
+
+            with ThreadPoolExecutor(CALLERS) as callers:
+                list(callers.map(call, range(CALLERS)))
+        assert wrong == []
+        assert len({answer.probability for answer in alone}) == len(cells)
 
     @pytest.mark.parametrize(
         "wrong",

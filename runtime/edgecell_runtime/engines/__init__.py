@@ -1,11 +1,11 @@
 """The inference libraries, one a file, in the order in which they are tried for a format."""
 
-from edgecell_runtime.engines import litert, onnxruntime
+from edgecell_runtime.engines import litert, onnxruntime, openvino
 from edgecell_runtime.engines.base import Engine, Session
 from edgecell_runtime.errors import EngineError
 from edgecell_runtime.manifest import Format
 
-__all__ = ["ENGINES", "Engine", "Session", "engine_for", "register"]
+__all__ = ["ENGINES", "Engine", "Session", "engine_for", "engines_for", "register"]
 
 ENGINES: dict[str, Engine] = {}
 
@@ -23,10 +23,11 @@ def register(engine: Engine) -> None:
 
 register(litert.ENGINE)
 register(onnxruntime.ENGINE)
+register(openvino.ENGINE)
 
 
-def engine_for(artifact_format: Format, name: str | None = None) -> Engine:
-    """The engine that runs a format: the named one, or the first.
+def engines_for(artifact_format: Format, name: str | None = None) -> list[Engine]:
+    """The engines that run a format, in the order in which they are tried; or the named one.
 
     Raises:
         EngineError: There is none of that name, or none for that format.
@@ -45,4 +46,9 @@ def engine_for(artifact_format: Format, name: str | None = None) -> Engine:
             else ""
         )
         raise EngineError(f"{by} does not run {artifact_format}.{hint}")
-    return fitting[0]
+    return fitting
+
+
+def engine_for(artifact_format: Format, name: str | None = None) -> Engine:
+    """The first of ``engines_for``."""
+    return engines_for(artifact_format, name)[0]

@@ -32,7 +32,7 @@ class FakeSession(Session):
         if self._closed:
             raise EngineError("The session is closed.")
         wanted = self.signature.inputs
-        if len(inputs) != len(wanted) or not all(map(_fits, inputs, wanted)):
+        if len(inputs) != len(wanted) or not all(map(TensorSpec.accepts, wanted, inputs)):
             raise EngineError(
                 "The inputs are of another number, dtype or shape than the signature."
             )
@@ -41,12 +41,3 @@ class FakeSession(Session):
 
     def close(self) -> None:
         self._closed = True
-
-
-def _fits(array: NDArray[np.generic], spec: TensorSpec) -> bool:
-    sizes = zip(array.shape, spec.shape, strict=False)
-    return (
-        array.dtype == spec.dtype
-        and array.ndim == len(spec.shape)
-        and all(size == wanted or wanted is None for size, wanted in sizes)
-    )

@@ -1,0 +1,70 @@
+"""Several sessions of one model behind one: safe to call from any thread, refused after a fork."""
+
+import os
+import queue
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecell_runtime.engines.base import Session
+from edgecell_runtime.errors import EngineError
+
+_PATIENCE_SECONDS = 10.0
+"""How long ``close`` waits for a call that is under way."""
+
+
+class SessionPool(Session):
+    """Lends each call a session that nobody else uses; with one session, it is a lock.
+
+    Args:
+        sessions: Of the same model, at least one; the pool closes them.
+    """
+
+    def __init__(self, sessions: Sequence[Session]) -> None:
+        self.signature = sessions[0].signature
+        self.size = len(sessions)
+        self._free: queue.SimpleQueue[Session] = queue.SimpleQueue()
+        for session in sessions:
+            self._free.put(session)
+        self._process = os.getpid()
+        self._closing = threading.Lock()
+        self._closed = False
+
+    def run(self, inputs: Sequence[NDArray[np.generic]]) -> tuple[NDArray[np.generic], ...]:
+        """Runs the graph in a session that is free, or as soon as one is.
+
+        Raises:
+            EngineError: The engine failed, the pool is closed, or this is a forked process, in
+                which an engine's threads do not exist and a call might never return.
+        """
+        if os.getpid() != self._process:
+            raise EngineError(
+                "The classifier was opened before this process was forked, and engines do not "
+                "survive that; open it in each process, or start processes with `spawn`."
+            )
+        session = self._free.get()
+        try:
+            return session.run(inputs)
+        finally:
+            self._free.put(session)
+
+    def close(self) -> None:
+        """Frees the model, once calls that are under way have ended; later ones are refused."""
+        if os.getpid() != self._process:
+            return  # the sessions are the other process's
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+            closed = []
+            for _ in range(self.size):
+                try:
+                    session = self._free.get(timeout=_PATIENCE_SECONDS)
+                except queue.Empty:  # it is freed with the last reference to it
+                    continue
+                session.close()
+                closed.append(session)
+            for session in closed:  # they say themselves that they are closed
+                self._free.put(session)
