@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 from typing import Final
 
-import openvino_engine
 import scoring
 from converting import Conversions
 from peer import Peer
@@ -23,7 +22,7 @@ from unseen import read_test_images
 from edgecell_export.known_images import write_calibration
 from edgecell_export.pixels import PixelFile
 from edgecell_runtime import codec
-from edgecell_runtime.engines import Engine, engine_for
+from edgecell_runtime.engines import ENGINES, Engine, engine_for
 from edgecell_runtime.errors import EdgecellError
 from edgecell_runtime.files import write_text
 from edgecell_train.runs import Run, find_run
@@ -119,7 +118,7 @@ def _is_wanted(peer: Peer, words: list[str]) -> bool:
 def _engines(peer: Peer) -> list[Engine]:
     engines = [engine_for("tflite" if peer.file.endswith(".tflite") else "onnx")]
     if peer.openvino and scoring.installed("openvino"):
-        engines.append(openvino_engine.ENGINE)
+        engines.append(ENGINES["openvino"])
     return engines
 
 

@@ -19,6 +19,7 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "cli": ("typer", "rich", "httpx"),
     "tflite": ("ai-edge-litert",),
     "onnx": ("onnxruntime",),
+    "openvino": ("openvino",),
     "train": ("tensorflow", "keras", "scikit-learn", "matplotlib", "jinja2"),
     "export": ("ai-edge-litert", "onnxruntime", "tensorflow", "keras", "tf2onnx", "onnx"),
 }

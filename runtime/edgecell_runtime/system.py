@@ -29,6 +29,7 @@ PACKAGES: Final = (
     "numpy",
     "pillow",
     "onnxruntime",
+    "openvino",
     "ai-edge-litert",
     "tensorflow",
     "keras",

@@ -49,6 +49,6 @@ def engines_for(artifact_format: Format, name: str | None = None) -> list[Engine
     return fitting
 
 
-def engine_for(artifact_format: Format, name: str | None = None) -> Engine:
+def engine_for(artifact_format: Format) -> Engine:
     """The first of ``engines_for``."""
-    return engines_for(artifact_format, name)[0]
+    return engines_for(artifact_format)[0]
