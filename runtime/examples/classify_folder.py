@@ -1,4 +1,4 @@
-"""Classifies every PNG of a folder and prints what needs a second look.
+"""Classifies every PNG of a folder on all CPUs and prints what needs a second look.
 
 python classify_folder.py malaria.tflite cells/
 """
@@ -7,24 +7,24 @@ import sys
 from pathlib import Path
 
 from edgecell_runtime import Classifier, EdgecellError, ImageError
+from edgecell_runtime.threads import allowed_cpus
 
 
 def main(model: str, folder: str) -> int:
     """Prints one line an image; returns the exit status."""
+    paths = sorted(Path(folder).glob("*.png"))
     try:
-        classifier = Classifier.open(model)
+        with Classifier.open(model, threads=1, sessions=allowed_cpus()) as classifier:
+            answers = classifier.predict_many(paths, return_exceptions=True)
+            for path, answer in zip(paths, answers, strict=True):
+                if isinstance(answer, ImageError):
+                    print(answer, file=sys.stderr)
+                    continue
+                mark = "look at this one" if answer.positive else ""
+                print(f"{path.name}  {answer.label}  {answer.probability:.3f}  {mark}")
     except EdgecellError as error:
         print(error, file=sys.stderr)
         return 1
-    with classifier:
-        for path in sorted(Path(folder).glob("*.png")):
-            try:
-                prediction = classifier.predict(path)
-            except ImageError as error:
-                print(error, file=sys.stderr)
-                continue
-            mark = "look at this one" if prediction.positive else ""
-            print(f"{path.name}  {prediction.label}  {prediction.probability:.3f}  {mark}")
     return 0
 
 
