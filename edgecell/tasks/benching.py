@@ -17,7 +17,7 @@ from edgecell_runtime import codec
 from edgecell_runtime.artifact import read_artifact
 from edgecell_runtime.benchmark import BenchmarkJob, HeldOutImage
 from edgecell_runtime.errors import EdgecellError, EngineError, ImageError, RunError
-from edgecell_runtime.golden import golden_inputs
+from edgecell_runtime.golden import FORMULA, golden_inputs
 from edgecell_runtime.labelled import LabelledImages, open_labelled
 from edgecell_runtime.measure import BenchmarkResult
 from edgecell_runtime.preprocess import PreprocessSpec
@@ -141,12 +141,12 @@ def _measure(
 def _pixels(held_out: HeldOut, spec: PreprocessSpec) -> NDArray[np.uint8]:
     """Images that latency is measured on: held-out ones, or patterns where there are none."""
     if not held_out.images:
-        return golden_inputs(spec.shape)
+        return golden_inputs(FORMULA, spec.shape)
     order = np.random.default_rng(0).permutation(len(held_out.images))[:_LATENCY_IMAGES]
     with open_labelled(Path(held_out.location), minimum_labels=1) as images:
         found = [_decoded(images, held_out.images[i].name, spec) for i in order]
     readable = [pixels for pixels in found if pixels is not None]
-    return np.stack(readable) if readable else golden_inputs(spec.shape)
+    return np.stack(readable) if readable else golden_inputs(FORMULA, spec.shape)
 
 
 def _decoded(images: LabelledImages, name: str, spec: PreprocessSpec) -> NDArray[np.uint8] | None:

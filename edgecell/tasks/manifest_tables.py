@@ -88,12 +88,22 @@ def _processing(manifest: Manifest) -> _Rows:
         ("head", _head(manifest.head)),
         ("temperature", _temperature(manifest.temperature)),
     ]
-    if manifest.golden.probabilities:
-        count = len(manifest.golden.probabilities)
-        rows.append(
-            ("golden answers", f"{count}, on inputs of the formula {manifest.golden.formula}")
-        )
-    return rows
+    return rows + _golden(manifest)
+
+
+def _golden(manifest: Manifest) -> _Rows:
+    golden = manifest.golden
+    count = len(golden.outputs) or len(golden.probabilities)
+    if not count:
+        return []
+    rows = [("golden answers", f"{count}, to inputs of the formula {golden.formula}")]
+    if not golden.outputs:
+        allowed = "not said: these answers are the source model's alone; export it again"
+    elif manifest.signature.outputs[0].quantization is not None:
+        allowed = f"{golden.allowed_steps} of the output's steps"
+    else:
+        allowed = f"{golden.allowed_difference:.2g} of a probability"
+    return [*rows, ("engines may differ by", allowed)]
 
 
 def _head(head: Head) -> str:

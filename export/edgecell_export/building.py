@@ -34,10 +34,12 @@ from edgecell_runtime.errors import (
 )
 from edgecell_runtime.golden import FORMULA, golden_inputs
 from edgecell_runtime.heads import Head
-from edgecell_runtime.manifest import Calibration, FloatLayer, Golden, Manifest
+from edgecell_runtime.manifest import Calibration, FloatLayer, Manifest
 from edgecell_runtime.signature import Signature
 
-_PROBES = 4
+_PROBES = "ramps-1"
+"""The formula whose inputs use the whole range of pixels."""
+
 _MISREAD = 0.02
 """More than rounding makes of a probability, in models that compute in 16 bits too."""
 
@@ -86,6 +88,8 @@ class ArtifactBuilder:
     ) -> tuple[Path, Manifest]:
         """Writes a sealed artifact, and the model without a manifest beside it.
 
+        It holds no golden answers yet, since its engine has not been asked.
+
         Args:
             converter: Of the format.
             recipe: How to store numbers.
@@ -118,7 +122,6 @@ class ArtifactBuilder:
             threshold=source.threshold,
             threshold_rule=source.threshold_rule,
             target=conversion.target,
-            golden=self._golden,
             calibration=self._described_calibration(recipe),
             evaluation=source.evaluation,
             float_layers=tuple(float_layers),
@@ -203,12 +206,12 @@ class ArtifactBuilder:
         return self._options.ranges if recipe.activation_bits == 8 else "min-max"
 
     @cached_property
-    def _golden(self) -> Golden:
+    def golden_probabilities(self) -> tuple[tuple[float, ...], ...]:
+        """The source model's answers to the golden inputs, by input, then by label."""
         source = self._source
-        answers = source_probabilities(
-            source.model, golden_inputs(source.preprocessing.shape), source.head, source.labels
-        )
-        return Golden(FORMULA, tuple(tuple(float(p) for p in row) for row in answers))
+        inputs = golden_inputs(FORMULA, source.preprocessing.shape)
+        answers = source_probabilities(source.model, inputs, source.head, source.labels)
+        return tuple(map(tuple, answers.tolist()))
 
 
 def _checked(converter: Converter, model: Path, conversion: Conversion) -> Signature:
@@ -237,7 +240,7 @@ def _require_same_answers(graph: Graph, source: SourceModel) -> None:
             f"The model takes images of {graph.input_shape}; its preprocessing gives {shape}. "
             "Expected the same height, width and channels."
         )
-    pixels = golden_inputs(shape)[:_PROBES]
+    pixels = golden_inputs(_PROBES, shape)
     expected, found = source_outputs(source.model, pixels), graph.evaluate(pixels.astype(float))
     outputs = source.head.output_count(labels)
     if expected.shape != (len(pixels), outputs):

@@ -19,7 +19,8 @@ from edgecell_export.choices import Loss, Validation, write_validation
 from edgecell_export.choosing import Candidate, judge, pick
 from edgecell_export.conversion_process import ConversionProcess, ConversionRunner
 from edgecell_export.formats import CONVERTERS
-from edgecell_export.formats.base import Converter
+from edgecell_export.formats.base import ADVICE, Converter
+from edgecell_export.golden_answers import SAMPLE, golden_answers
 from edgecell_export.known_images import read_known
 from edgecell_export.options import ExportOptions
 from edgecell_export.parity import measure_parity, parity_sample, require_parity
@@ -27,10 +28,10 @@ from edgecell_export.pixels import PixelFile
 from edgecell_export.recipes import RECIPES, Recipe
 from edgecell_export.savedmodel_session import open_classifier
 from edgecell_export.search import find_float_layers
-from edgecell_export.source import Answer, Evidence, SourceModel
+from edgecell_export.source import Answer, Evidence, KnownImage, SourceModel
 from edgecell_export.speed import SpeedRatio, measure_by_turns, speed_ratio
 from edgecell_runtime.artifact import Artifact, read_artifact
-from edgecell_runtime.errors import EngineError, ExportError, ParityError, UsageError
+from edgecell_runtime.errors import ArtifactError, EngineError, ExportError, ParityError, UsageError
 from edgecell_runtime.files import replacing
 from edgecell_runtime.manifest import FloatLayer, Manifest
 
@@ -143,8 +144,16 @@ class Exporter:
                 parity = measure_parity(classifier, self._evidence, self._sample, limits)
             require_parity(parity)
             parity = dataclasses.replace(parity, loosened=limits != recipe.limits)
-            manifest = dataclasses.replace(manifest, parity=parity)
+            kernels = converter.kernels(model)
+            answers = golden_answers(
+                kernels,
+                manifest,
+                self._builder.golden_probabilities,
+                self._held_out_pixels,
+            )
+            manifest = dataclasses.replace(manifest, parity=parity, golden=answers)
             converter.seal(model, manifest, artifact)
+            _require_opening(artifact, kernels[0].name)
             size = read_artifact(artifact).size_bytes
             text = model_card(target.name, manifest, converter.operators(model), size)
             written_card.write_text(text, encoding="utf-8")
@@ -239,16 +248,37 @@ class Exporter:
     @cached_property
     def _some_pixels(self) -> NDArray[np.uint8]:
         """Training images to take times on; test images are for parity alone."""
-        known = self._evidence.training[:_TIMED_IMAGES]
-        preprocessing = self._source.preprocessing
-        return np.stack(
-            [preprocessing.apply(read_known(self._evidence.images, image)) for image in known]
-        )
+        return self._pixels(self._evidence.training[:_TIMED_IMAGES])
+
+    @cached_property
+    def _held_out_pixels(self) -> NDArray[np.uint8]:
+        """Some images of the parity sample, for comparing kernels."""
+        return self._pixels([answer.image for answer in self._sample[:SAMPLE]])
+
+    def _pixels(self, known: Sequence[KnownImage]) -> NDArray[np.uint8]:
+        preprocessing, images = self._source.preprocessing, self._evidence.images
+        return np.stack([preprocessing.apply(read_known(images, image)) for image in known])
 
     @cached_property
     def _validation(self) -> Validation:
         pixels = PixelFile(self._folder / "validation", self._source.preprocessing.shape)
         return write_validation(pixels, self._evidence, self._source)
+
+
+def _require_opening(artifact: Path, engine: str) -> None:
+    """Opens the final file as a device does, where an engine proves itself by its golden answers.
+
+    Raises:
+        ExportError: The engine that gave the answers is not accepted.
+    """
+    try:
+        with open_classifier(artifact) as classifier:
+            if classifier.engine != engine:
+                raise EngineError(f"{classifier.engine} decides in place of {engine}.")
+    except (ArtifactError, EngineError) as error:
+        raise ExportError(
+            f"A device would not open the artifact: {error} No file was written. {ADVICE}"
+        ) from error
 
 
 def converters_for(name: str) -> list[Converter]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from support.small_run import HEAD, LABELS, SPEC, SmallRun
 
+from edgecell_export import exporting
 from edgecell_export.conversion_process import ConvertHere
 from edgecell_export.exporting import Exported, Exporter, converters_for
 from edgecell_export.formats import CONVERTERS
@@ -17,7 +18,8 @@ from edgecell_runtime.artifact import read_artifact
 from edgecell_runtime.classifier import Classifier
 from edgecell_runtime.errors import EngineError, UsageError
 from edgecell_runtime.golden import FORMULA, golden_inputs
-from edgecell_runtime.manifest import Calibration
+from edgecell_runtime.manifest import Calibration, Golden
+from edgecell_runtime.signature import dequantize
 
 EVERY = [(name, recipe) for name, item in CONVERTERS.items() for recipe in item.recipes]
 SAMPLED = [("tflite", "float32"), ("tflite", "static_int8"), ("onnx", "static_int8")]
@@ -115,13 +117,43 @@ def test_manifest_holds_the_answers_of_the_source_to_the_golden_inputs(
     exported: Exported, classifier: Classifier, small_run: SmallRun
 ) -> None:
     golden = exported.manifest.golden
-    inputs = golden_inputs(SPEC.shape)
+    inputs = golden_inputs(FORMULA, SPEC.shape)
     answers = small_run.source.model.predict(inputs, verbose=0).astype(float)
     expected = answers / answers.sum(axis=1, keepdims=True)
     assert golden.formula == FORMULA
     assert np.abs(np.array(golden.probabilities) - expected).max() < 1e-12
     if exported.manifest.recipe == "float32":
         assert np.abs(classifier.probabilities(inputs) - expected).max() < 1e-4
+
+
+def test_manifest_holds_the_outputs_of_the_artifacts_own_engine(
+    exported: Exported, classifier: Classifier
+) -> None:
+    golden, output = exported.manifest.golden, exported.manifest.signature.outputs[0]
+    inputs = golden_inputs(FORMULA, SPEC.shape)
+    found = np.concatenate([classifier.logits(image[np.newaxis]) for image in inputs])
+    stored = np.array(golden.outputs)
+    if output.quantization is None:
+        assert (stored == stored.astype(np.float32)).all()
+        assert (np.abs(found - stored) <= 1e-5).all()
+        assert (golden.allowed_steps, golden.allowed_difference >= 1e-3) == (0, True)
+    else:
+        assert (found == dequantize(stored, output.quantization)).all()
+        assert 1 <= golden.allowed_steps <= 10
+
+
+def test_artifact_before_parity_holds_no_golden_answers(
+    exporter: Exporter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opens, opened = exporting.open_classifier, list[Golden]()
+
+    def open_and_look(path: Path) -> Classifier:
+        opened.append(read_artifact(path).manifest.golden)
+        return opens(path)
+
+    monkeypatch.setattr(exporting, "open_classifier", open_and_look)
+    exported = exporter.export(CONVERTERS["tflite"], RECIPES["static_int8"], tmp_path)
+    assert opened == [Golden(), exported.manifest.golden]
 
 
 def test_classifier_gives_the_stored_answers_from_the_image_files(

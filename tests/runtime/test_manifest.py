@@ -10,14 +10,14 @@ from support.artifacts import full_manifest, tiny_manifest
 from edgecell_runtime.codec import Json
 from edgecell_runtime.errors import ManifestError
 from edgecell_runtime.heads import Head
-from edgecell_runtime.manifest import MAX_MANIFEST_BYTES, Manifest
+from edgecell_runtime.manifest import MAX_MANIFEST_BYTES, Golden, Manifest
 
 DESIGNED = {
     "": "schema_version format recipe target labels positive_label signature preprocessing head "
     "temperature threshold threshold_rule golden calibration parity evaluation float_layers source",
     "signature": "inputs outputs",
     "preprocessing": "height width color_mode interpolation background",
-    "golden": "formula probabilities",
+    "golden": "formula probabilities outputs allowed_steps allowed_difference",
     "calibration": "count seed sha256 ranges",
     "parity": "sample limits largest_difference changed_labels loosened",
     "evaluation": "n patients accuracy sensitivity specificity auc",
@@ -49,7 +49,7 @@ def test_manifest_gives_the_same_bytes_when_made_twice() -> None:
 def test_manifest_of_version_1_keeps_its_bytes() -> None:
     # A change here breaks what was exported before, unless the new key has a default.
     sha256 = hashlib.sha256(full_manifest().to_json()).hexdigest()
-    assert sha256 == "a7c264dce7cfb0d8c5b6c2d2dfe6c8c477d94cb6e8ac94c0f082a47631a08f9b"
+    assert sha256 == "69e1c1c685a4ffcfaaa69eb6ab40e731e778834fe154f8df08138df6bd1237b6"
 
 
 @pytest.mark.parametrize(("place", "keys"), DESIGNED.items())
@@ -69,8 +69,15 @@ def test_manifest_holds_every_designed_key_even_when_it_is_not_filled_in(
 def test_manifest_is_read_when_keys_with_a_default_are_missing() -> None:
     document = document_of(tiny_manifest())
     required = ["format", "recipe", "labels", "signature", "preprocessing", "head", "source"]
-    kept = {key: document[key] for key in (*required, "positive_label")}
+    kept = {key: document[key] for key in (*required, "positive_label", "golden")}
     assert Manifest.from_json(json.dumps(kept).encode()) == tiny_manifest()
+
+
+def test_manifest_is_read_when_it_holds_golden_answers_of_old() -> None:
+    document = document_of(full_manifest())
+    document["golden"] = {"formula": "ramps-1", "probabilities": [[0.25, 0.75], [0.5, 0.5]]}
+    golden = Manifest.from_json(json.dumps(document).encode()).golden
+    assert golden == Golden("ramps-1", ((0.25, 0.75), (0.5, 0.5)), (), 0, 1e-3)
 
 
 @pytest.mark.parametrize(

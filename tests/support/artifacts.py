@@ -3,7 +3,11 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgecell_runtime.containers import CONTAINERS
+from edgecell_runtime.golden import FORMULA, golden_inputs
 from edgecell_runtime.heads import Head
 from edgecell_runtime.manifest import (
     Calibration,
@@ -18,7 +22,7 @@ from edgecell_runtime.manifest import (
     Source,
 )
 from edgecell_runtime.preprocess import PreprocessSpec
-from edgecell_runtime.signature import QuantizationParams, Signature, TensorSpec
+from edgecell_runtime.signature import QuantizationParams, Signature, TensorSpec, quantize
 from support import models
 
 LABELS = ("Parasitized", "Uninfected")
@@ -58,7 +62,26 @@ def tiny_manifest(artifact_format: Format = "tflite", batch: int | None = None) 
         head=Head("softmax"),
         source=Source(weights_sha256="0" * 64),
         positive_label="Parasitized",
+        golden=_golden(),
     )
+
+
+def _golden() -> Golden:
+    """What an export of the tiny graphs would find."""
+    logits = models.expected_logits(golden_inputs(FORMULA, models.SIZE)).astype("float32")
+    probabilities = Head("softmax").probabilities(logits, LABELS)
+    return Golden(FORMULA, _rows(probabilities), _rows(logits))
+
+
+def _int8_golden() -> Golden:
+    """The same of ``models.int8_tflite_model``; the source model's answers are made up."""
+    real = models.int8_expected_logits(golden_inputs(FORMULA, models.SIZE))
+    steps = quantize(real, QuantizationParams(*models.INT8_OUTPUT), "int8").astype("float64")
+    return Golden(FORMULA, ((0.25, 0.75), (0.5, 0.5)), _rows(steps), 2, 0.004)
+
+
+def _rows(values: NDArray[np.floating]) -> tuple[tuple[float, ...], ...]:
+    return tuple(map(tuple, values.tolist()))
 
 
 def full_manifest() -> Manifest:
@@ -72,7 +95,7 @@ def full_manifest() -> Manifest:
         threshold=0.31,
         threshold_rule="sensitivity at least 0.97 on validation patients",
         target="cortex-m55",
-        golden=Golden(probabilities=((0.25, 0.75), (0.5, 0.5))),
+        golden=_int8_golden(),
         calibration=Calibration(count=256, seed=11, sha256="1" * 64, ranges="mse"),
         parity=Parity(
             sample=500,

@@ -1,16 +1,21 @@
 """What a format has to offer to be exported to."""
 
 import abc
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgecell_export.kinds import GraphEnd, RangeRule, Target
 from edgecell_export.operators import Operators
+from edgecell_export.output_capture import converter_output
 from edgecell_export.pixels import PixelFile
 from edgecell_export.prepare import Graph
 from edgecell_export.recipes import Recipe
+from edgecell_runtime.engines import engine_for
 from edgecell_runtime.manifest import Format, Manifest
 from edgecell_runtime.signature import Signature
 
@@ -50,6 +55,33 @@ class Conversion:
     end: GraphEnd = "logits"
 
 
+@dataclass(frozen=True)
+class Kernels:
+    """A set of kernels with which a format's engine can compute a model.
+
+    Attributes:
+        name: As the engine calls it.
+        answers: Opens the model with them and one thread: batches as the graph takes them, to the
+            raw outputs (n, outputs) of each; an ``EngineError`` where they do not run it.
+        slow: Whether they are written to be right and not to be quick.
+    """
+
+    name: str
+    answers: Callable[[Sequence[NDArray[np.generic]]], list[NDArray[np.generic]]]
+    slow: bool = False
+
+
+def engine_kernels(form: Format, model: bytes) -> Kernels:
+    """What the engine for a format takes by itself."""
+    engine = engine_for(form)
+
+    def answers(batches: Sequence[NDArray[np.generic]]) -> list[NDArray[np.generic]]:
+        with converter_output(), engine.open(model, 1) as session:
+            return [session.run((batch,))[0].copy() for batch in batches]
+
+    return Kernels(engine.name, answers)
+
+
 class Converter(abc.ABC):
     """Writes one format.
 
@@ -82,6 +114,13 @@ class Converter(abc.ABC):
     @abc.abstractmethod
     def signature(self, path: Path) -> Signature:
         """Inputs and outputs of a written model, quantisation included."""
+
+    @abc.abstractmethod
+    def kernels(self, path: Path) -> list[Kernels]:
+        """How a written model can be computed: the kernels that its engine takes by itself first.
+
+        The others show by how much a right answer may differ.
+        """
 
     @abc.abstractmethod
     def operators(self, path: Path) -> Operators:

@@ -1,9 +1,13 @@
 """ONNX, through tf2onnx, and ONNX Runtime's quantiser."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgecell_export.formats import (
     onnx_channels,
@@ -16,7 +20,7 @@ from edgecell_export.formats import (
     onnx_static,
     onnx_weights,
 )
-from edgecell_export.formats.base import ADVICE, Conversion
+from edgecell_export.formats.base import ADVICE, Conversion, Kernels, engine_kernels
 from edgecell_export.formats.onnx_graph import INPUT, Model
 from edgecell_export.formats.single_file import SingleFileConverter
 from edgecell_export.keras_build import build_model, layer_names
@@ -27,7 +31,7 @@ from edgecell_export.prepare import Graph, taking_fractions
 from edgecell_export.recipes import Recipe
 from edgecell_export.tensorflow import import_tensorflow
 from edgecell_runtime.engines import engine_for
-from edgecell_runtime.errors import ConversionError, EdgecellError
+from edgecell_runtime.errors import ConversionError, EdgecellError, EngineError
 from edgecell_runtime.signature import PIXELS, Signature, TensorSpec
 
 OPSET: Final = 17
@@ -78,6 +82,14 @@ class ONNXConverter(SingleFileConverter):
         image = found.inputs[0]
         quantised = TensorSpec(image.name, image.dtype, image.shape, image.layout, PIXELS)
         return Signature((quantised,), found.outputs)
+
+    def kernels(self, path: Path) -> list[Kernels]:
+        """Those that ONNX Runtime takes for the graph that it makes; and for the graph as it is."""
+        data = path.read_bytes()
+        return [
+            engine_kernels(self.format, data),
+            Kernels("without graph optimisation", partial(_unoptimised, data)),
+        ]
 
     def operators(self, path: Path) -> Operators:
         return onnx_operators(path.read_bytes())
@@ -147,6 +159,28 @@ def _from_keras(graph: Graph, dtype: Literal["uint8", "float32"]) -> Model:
         onnx_channels.pad_channels(converted, onnx_channels.FOR_FLOATS)
     onnx_layers.name_layers(converted, layer_names(graph))
     return converted
+
+
+def _unoptimised(model: bytes, batches: Sequence[NDArray[np.generic]]) -> list[NDArray[np.generic]]:
+    """Runs a model node by node: what is quantised is computed in floats between its steps.
+
+    Raises:
+        EngineError: ONNX Runtime does not run it so.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        with converter_output():
+            session = onnxruntime.InferenceSession(
+                model, options, providers=["CPUExecutionProvider"]
+            )
+            image = session.get_inputs()[0].name
+            return [session.run(None, {image: batch})[0] for batch in batches]
+    except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
+        raise EngineError(f"ONNX Runtime does not run the graph as it is: {error}") from error
 
 
 def _load(path: Path) -> Model:

@@ -1,10 +1,14 @@
 """SavedModel, TensorFlow's own format: the exact float model, for servers and other converters."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgecell_export.formats.base import ADVICE, Conversion, Converter
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecell_export.formats.base import ADVICE, Conversion, Converter, Kernels
 from edgecell_export.keras_build import build_model
 from edgecell_export.operators import Operators, savedmodel_operators
 from edgecell_export.output_capture import converter_output
@@ -55,6 +59,15 @@ class SavedModelConverter(Converter):
     def signature(self, path: Path) -> Signature:
         with SavedModelSession(path) as session:
             return session.signature
+
+    def kernels(self, path: Path) -> list[Kernels]:
+        """TensorFlow has one set."""
+
+        def answers(batches: Sequence[NDArray[np.generic]]) -> list[NDArray[np.generic]]:
+            with SavedModelSession(path) as session:
+                return [session.run((batch,))[0] for batch in batches]
+
+        return [Kernels("tensorflow", answers)]
 
     def operators(self, path: Path) -> Operators:
         return savedmodel_operators(path)

@@ -2,10 +2,21 @@
 
 import dataclasses
 import re
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from edgecell_export.formats.base import ADVICE, Conversion, lacks_operators
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecell_export.formats.base import (
+    ADVICE,
+    Conversion,
+    Kernels,
+    engine_kernels,
+    lacks_operators,
+)
 from edgecell_export.formats.single_file import SingleFileConverter
 from edgecell_export.formats.tflite_check import check_integers, check_layers
 from edgecell_export.formats.tflite_graph import FLOAT_MARK, TFLiteGraph
@@ -20,11 +31,14 @@ from edgecell_export.prepare.nodes import Conv2D, Dense, DepthwiseConv2D, Node
 from edgecell_export.tensorflow import import_tensorflow
 from edgecell_runtime.containers import CONTAINERS
 from edgecell_runtime.engines import engine_for
-from edgecell_runtime.errors import ConversionError, EdgecellError, RecipeError
+from edgecell_runtime.errors import ConversionError, EdgecellError, EngineError, RecipeError
 from edgecell_runtime.manifest import Manifest
 from edgecell_runtime.signature import PIXELS, Signature
 
 _UNKNOWN_OPERATOR: Final = re.compile(r"'tf\.(\w+)' op is neither a custom op nor a flex op")
+
+_OTHERS: Final = (("BUILTIN_WITHOUT_DEFAULT_DELEGATES", False), ("BUILTIN_REF", True))
+"""LiteRT's sets of kernels beside its choice, and whether they are slow."""
 
 
 class TFLiteConverter(SingleFileConverter):
@@ -65,6 +79,14 @@ class TFLiteConverter(SingleFileConverter):
         with converter_output(), engine_for(self.format).open(path.read_bytes(), 1) as session:
             return session.signature
 
+    def kernels(self, path: Path) -> list[Kernels]:
+        """XNNPACK's where a layer has one; LiteRT's own; and those that say what is right."""
+        data = path.read_bytes()
+        return [
+            engine_kernels(self.format, data),
+            *(Kernels(name, partial(_answers, data, name), slow) for name, slow in _OTHERS),
+        ]
+
     def operators(self, path: Path) -> Operators:
         return tflite_operators(path.read_bytes())
 
@@ -103,6 +125,36 @@ def _convert(tensorflow: Any, conversion: Conversion) -> bytes:
     if recipe.integer_weights:
         return store_weights(converted, recipe, conversion.float_layers)
     return converted
+
+
+def _answers(
+    model: bytes, kernels: str, batches: Sequence[NDArray[np.generic]]
+) -> list[NDArray[np.generic]]:
+    """Runs a model with other kernels than LiteRT chooses.
+
+    Raises:
+        EngineError: They do not run it.
+    """
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    try:
+        with converter_output():
+            interpreter = Interpreter(
+                model_content=model,
+                num_threads=1,
+                experimental_op_resolver_type=OpResolverType[kernels],
+            )
+            interpreter.allocate_tensors()
+            image = interpreter.get_input_details()[0]["index"]
+            output = interpreter.get_output_details()[0]["index"]
+            answers = []
+            for batch in batches:
+                interpreter.set_tensor(image, batch)
+                interpreter.invoke()
+                answers.append(interpreter.get_tensor(output))
+    except Exception as error:  # LiteRT raises RuntimeError and ValueError, by version
+        raise EngineError(f"LiteRT's kernels {kernels} do not run the model: {error}") from error
+    return answers
 
 
 def _marked(graph: Graph, float_layers: frozenset[str]) -> Graph:
