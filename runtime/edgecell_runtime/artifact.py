@@ -5,6 +5,7 @@ from pathlib import Path
 
 from edgecell_runtime.containers import CONTAINERS, SUFFIXES, identify, savedmodel
 from edgecell_runtime.containers.base import DIGEST_LENGTH
+from edgecell_runtime.containers.reading import read_whole
 from edgecell_runtime.errors import ArtifactError, EdgecellError, FormatError, ManifestError
 from edgecell_runtime.manifest import Format, Manifest
 
@@ -36,17 +37,25 @@ class Artifact:
         return self.manifest.format
 
 
-def read_artifact(path: Path) -> Artifact:
+def read_artifact(path: Path, *, copy: Path | None = None) -> Artifact:
     """Reads an artifact and checks its seal before anything else looks at it.
 
+    Every file is opened once, and the bytes that were hashed are the ones that an engine gets.
+
+    Args:
+        path: The file, or the folder of a SavedModel.
+        copy: Where a SavedModel's bytes are put as they are hashed, for an engine that takes only
+            paths: a folder that does not exist yet, inside one that nobody else can write to.
+
     Raises:
-        FormatError: It is of no known format, or of another one than its name says.
+        FormatError: It is of no known format, of another one than its name says, or asks more of
+            an engine than to compute.
         IntegrityError: Its bytes are not the ones that were sealed.
         ManifestError: It carries no manifest, or one that cannot be understood.
         ArtifactError: It cannot be read at all.
     """
     try:
-        artifact = _read_folder(path) if path.is_dir() else _read_file(path)
+        artifact = _read_folder(path, copy) if path.is_dir() else _read_file(path)
         if artifact.format != _promised_format(path, artifact.format):
             raise FormatError(
                 f"It is {artifact.format}, and its name says {path.suffix.lstrip('.')}. "
@@ -68,12 +77,7 @@ def _promised_format(path: Path, otherwise: Format) -> Format:
 
 
 def _read_file(path: Path) -> Artifact:
-    size = path.stat().st_size
-    if size > MAX_ARTIFACT_BYTES:
-        raise FormatError(f"It has {size:,} bytes; at most {MAX_ARTIFACT_BYTES:,} are read.")
-    if size == 0:  # which a pipe or a device says too; reading one may never end
-        raise FormatError("It is empty (0 bytes), or not a file.")
-    data = path.read_bytes()
+    data = read_whole(path, MAX_ARTIFACT_BYTES)
     found = identify(data)
     if found is None:
         raise FormatError(
@@ -87,13 +91,12 @@ def _read_file(path: Path) -> Artifact:
     return Artifact(path, manifest, data[-DIGEST_LENGTH:].decode(), len(data), data)
 
 
-def _read_folder(path: Path) -> Artifact:
+def _read_folder(path: Path, copy: Path | None) -> Artifact:
     if not savedmodel.recognises(path):
         raise FormatError("It is a folder without a saved_model.pb; expected one artifact.")
-    manifest, digest = savedmodel.read(path)
-    if manifest.format != "savedmodel":
+    sealed = savedmodel.read(path, MAX_ARTIFACT_BYTES, copy)
+    if sealed.manifest.format != "savedmodel":
         raise ManifestError(
-            f"Its manifest is of the format {manifest.format}, the folder is savedmodel."
+            f"Its manifest is of the format {sealed.manifest.format}, the folder is savedmodel."
         )
-    size = sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
-    return Artifact(path, manifest, digest, size, b"")
+    return Artifact(path, sealed.manifest, sealed.digest, sealed.size_bytes, b"")

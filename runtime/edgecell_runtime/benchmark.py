@@ -90,7 +90,7 @@ def run_benchmark(
         DataError: A held-out image is gone, or is another file than it was.
     """
     path = Path(job.artifact)
-    pixels: NDArray[np.uint8] = np.load(job.pixels)
+    pixels: NDArray[np.uint8] = np.load(job.pixels, allow_pickle=False)
     began = time.perf_counter()
     classifier = open_classifier(path, job.threads)
     load_ms = (time.perf_counter() - began) * 1e3

@@ -64,6 +64,8 @@ def loads(kind: type[T], text: str | bytes, where: str) -> T:
         ManifestError: The text is not JSON, or not a ``kind``.
     """
     try:
+        if isinstance(text, bytes):
+            text = text.decode()  # json would take UTF-16 and UTF-32 too
         document = json.loads(
             text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_duplicates
         )
@@ -99,7 +101,7 @@ def _decode(kind: object, document: Json, where: str) -> object:
     if isinstance(origin, type) and issubclass(origin, Mapping):
         if not isinstance(document, dict):
             raise ManifestError(f"{where} is {_shown(document)}, expected an object.")
-        return {k: _decode(arguments[1], v, f"{where}.{k}") for k, v in document.items()}
+        return {k: _decode(arguments[1], v, f"{where}.{_plain(k)}") for k, v in document.items()}
     return _decode_scalar(kind, document, where)
 
 
@@ -110,7 +112,8 @@ def _decode_dataclass(kind: type, document: Json, where: str) -> object:
     unknown = sorted(set(document) - set(hints))
     if unknown:
         raise ManifestError(
-            f"{where} has the unknown key {unknown[0]!r}; a newer edgecell may have written it."
+            f"{where} has the unknown key {_shown(unknown[0])}; a newer edgecell may have written "
+            "it."
         )
     values = {key: _decode(hints[key], item, f"{where}.{key}") for key, item in document.items()}
     for field in dataclasses.fields(kind):
@@ -173,6 +176,11 @@ def _shown(document: Json) -> str:
     except RecursionError:
         return "nested too deeply"
     return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _plain(key: str) -> str:
+    """A key as a message may show it: short, and without what moves a terminal's cursor."""
+    return key if key.isprintable() and len(key) <= 40 else _shown(key)
 
 
 def _refuse_constant(name: str) -> float:

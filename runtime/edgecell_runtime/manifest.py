@@ -18,6 +18,19 @@ from edgecell_runtime.signature import Signature
 MAX_MANIFEST_BYTES = 1 << 20
 """A larger manifest is refused before it is parsed."""
 
+_UNSHOWN = frozenset(
+    chr(code)
+    for start, end in (
+        (0x00, 0x20),  # what terminals obey
+        (0x7F, 0xA0),
+        (0x200E, 0x2010),  # what turns text around
+        (0x2028, 0x202F),
+        (0x2066, 0x206A),
+    )
+    for code in range(start, end)
+)
+"""Characters that no label has: it would not be shown as it is."""
+
 Format = Literal["tflite", "onnx", "savedmodel"]
 
 
@@ -216,8 +229,8 @@ class Manifest:
     def __post_init__(self) -> None:
         if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
             raise ValueError("there are at least two labels, each once.")
-        if any(label.splitlines() != [label] for label in self.labels):
-            raise ValueError("a label is one line of text, and not empty.")
+        if not all(label and _UNSHOWN.isdisjoint(label) for label in self.labels):
+            raise ValueError("a label is one line of text, not empty, without control characters.")
         if self.positive_label is not None and self.positive_label not in self.labels:
             raise ValueError(f"the positive label {self.positive_label!r} is not a label.")
         if self.head.label is not None and self.head.label not in self.labels:

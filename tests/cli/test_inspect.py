@@ -127,16 +127,12 @@ def test_missing_part_gives_a_note_and_the_rest_is_shown(
     assert f"pip install 'edgecell[{extra}]'" in outcome.err
 
 
-@BOTH
 def test_graph_that_cannot_be_read_gives_a_note(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], artifact_format: Format
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = {
-        "tflite": b"\xf0\xff\xff\x7f" + models.tflite_model()[4:],
-        "onnx": models.onnx_model().replace(b"Gemm", b"Gemn"),
-    }[artifact_format]
-    sealed = CONTAINERS[artifact_format].seal(model, artifacts.tiny_manifest(artifact_format))
-    outcome = invoke(capsys, "inspect", write_file(tmp_path / f"x.{artifact_format}", sealed))
+    model = models.onnx_model().replace(b"Gemm", b"Gemn")
+    sealed = CONTAINERS["onnx"].seal(model, artifacts.tiny_manifest("onnx"))
+    outcome = invoke(capsys, "inspect", write_file(tmp_path / "x.onnx", sealed))
     assert outcome.status == 0
     assert "Operators and parameters are not shown." in outcome.err
     assert "Signature" in outcome.out

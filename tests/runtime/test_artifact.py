@@ -101,7 +101,7 @@ def test_artifact_is_refused_when_it_is_empty(tmp_path: Path) -> None:
 
 def test_artifact_is_refused_when_it_is_a_pipe(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.tflite")
-    with pytest.raises(FormatError, match="or not a file"):
+    with pytest.raises(FormatError, match="a pipe, a device or a folder"):
         read_artifact(tmp_path / "x.tflite")
 
 

@@ -53,7 +53,10 @@ def test_fixed_batch_is_looped_over(artifact_format: Format, batch: int) -> None
 
 def test_int8_artifact_answers_within_one_step(tmp_path: Path) -> None:
     manifest = dataclasses.replace(
-        artifacts.tiny_manifest(), recipe="static_int8", signature=artifacts.int8_signature()
+        artifacts.tiny_manifest(),
+        recipe="static_int8",
+        signature=artifacts.int8_signature(),
+        golden=artifacts.full_manifest().golden,
     )
     path = tmp_path / "int8.tflite"
     path.write_bytes(CONTAINERS["tflite"].seal(models.int8_tflite_model(), manifest))
@@ -82,7 +85,7 @@ def opened_with(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bytes, int]]:
 
     def open_fake(model: bytes, threads: int) -> Session:
         calls.append((model, threads))
-        return FakeSession(artifacts.signature(), lambda pixels: np.zeros((len(pixels), 2)))
+        return FakeSession(artifacts.signature(), models.expected_logits)
 
     fake = Engine("fake", ("tflite",), "tflite", "numpy", open_fake)
     monkeypatch.setitem(ENGINES, "litert", fake)
@@ -138,7 +141,7 @@ def test_graph_is_refused_when_another_manifest_was_sealed_into_it(tmp_path: Pat
 
 
 BROKEN: dict[Format, bytes] = {
-    "tflite": b"\xf0\xff\xff\x7f" + models.tflite_model()[4:],  # the root lies past the end
+    "tflite": models.unknown_tflite_model(),
     "onnx": models.onnx_model().replace(b"Gemm", b"Gemn"),
 }
 

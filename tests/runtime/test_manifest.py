@@ -99,6 +99,8 @@ def test_manifest_is_read_when_it_holds_golden_answers_of_old() -> None:
         (changed(lambda d: d.update(labels=["a", "a"])), "at least two labels, each once"),
         (changed(lambda d: d.update(labels=["a", "b\nc"])), "a label is one line of text"),
         (changed(lambda d: d.update(labels=["a", ""])), "a label is one line of text"),
+        (changed(lambda d: d.update(labels=["a", "b\x1b[2J"])), "without control characters"),
+        (changed(lambda d: d.update(labels=["a", "b\u202ec"])), "without control characters"),
         (changed(lambda d: d.update(positive_label="x")), "positive label 'x' is not a label"),
         (changed(lambda d: d["head"].update(kind="sigmoid")), "sigmoid head, and no other"),
         (changed(lambda d: d["head"].update(kind="argmax")), "kind is 'argmax', expected one of"),

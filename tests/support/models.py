@@ -105,6 +105,15 @@ def odd_tflite_model(
     return _pack(tensors, [], [], [], inputs=[0], outputs=[0])
 
 
+def unknown_tflite_model() -> bytes:
+    """The tiny graph, whose matrix product is of a version that no kernel has."""
+    model = schema.ModelT.InitFromPackedBuf(tflite_model(), 0)
+    model.operatorCodes[-1].version = 99
+    builder = flatbuffers.Builder(4096)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
 def odd_onnx_model(kind: int, shape: list[int]) -> bytes:
     """A graph that hands its only input through, of any type and shape."""
     graph = helper.make_graph(

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from edgecell_export.source import Answer, Evidence, KnownImage, SourceModel
-from edgecell_export.tensorflow import import_keras
 from edgecell_runtime import codec
 from edgecell_runtime.codec import Scalar
 from edgecell_runtime.errors import DataError, ManifestError, RunError
@@ -19,6 +18,7 @@ from edgecell_runtime.heads import Head
 from edgecell_runtime.labelled import LabelledImages, open_labelled
 from edgecell_runtime.manifest import Evaluation, Source
 from edgecell_runtime.preprocess import PreprocessSpec
+from edgecell_train.keras_files import load_keras_file
 from edgecell_train.split import PARTS
 
 RECORD: Final = "run.json"
@@ -197,13 +197,8 @@ class Run:
         Raises:
             RunError: The model is missing, damaged, or not the one that the run trained.
         """
-        keras, record = import_keras(), self.record
-        try:
-            model = keras.saving.load_model(self.model_file, compile=False, safe_mode=True)
-        except Exception as error:  # Keras raises of every kind
-            raise RunError(
-                f"{self.model_file} cannot be loaded: {error}. Train again with `edgecell train`."
-            ) from error
+        record = self.record
+        model = load_keras_file(self.model_file)
         if weights_sha256(model) != record.weights_sha256:
             raise RunError(
                 f"{self.model_file} is not the model that this run trained: its weights have "

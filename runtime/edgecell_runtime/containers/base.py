@@ -21,12 +21,15 @@ class Container:
         recognises: Tells whether bytes are of this format, from their structure.
         attach: Appends a manifest to a converter's model; the result ends in a blank digest.
         find_manifest: The manifest's JSON in a sealed file.
+        refuse_hostile: Raises ``FormatError`` where a sealed file asks more of an engine than to
+            compute, such as to read another file. Whoever can seal a file can write anything.
         seal_marker: The bytes that stand right before the digest.
     """
 
     recognises: Callable[[bytes], bool]
     attach: Callable[[bytes, Manifest], bytes]
     find_manifest: Callable[[bytes], bytes]
+    refuse_hostile: Callable[[bytes], None]
     seal_marker: bytes
 
     def seal(self, model: bytes, manifest: Manifest) -> bytes:
@@ -40,34 +43,37 @@ class Container:
             The artifact: the model's bytes, unchanged, then the manifest and the digest.
         """
         unsealed = self.attach(model, manifest)
-        body = unsealed[:-DIGEST_LENGTH]
-        return body + hashlib.sha256(body).hexdigest().encode()
+        body = memoryview(unsealed)[:-DIGEST_LENGTH]
+        return b"".join((body, hashlib.sha256(body).hexdigest().encode()))
 
     def read(self, data: bytes) -> Manifest:
-        """Checks the seal, then reads the manifest.
+        """Checks the seal, then what lies under it, then reads the manifest.
 
         Raises:
             IntegrityError: The bytes are not the ones that were sealed.
+            FormatError: The model is one that no engine may see.
             ManifestError: There is no seal, or the manifest is malformed.
         """
         check_seal(data, self.seal_marker)
+        self.refuse_hostile(data)
         return Manifest.from_json(self.find_manifest(data))
 
 
 def check_seal(data: bytes, marker: bytes) -> None:
-    """Compares the digest at the end with the bytes before it.
+    """Compares the digest at the end with the bytes before it, without a copy of them.
 
     Raises:
         ManifestError: There is no seal at the end.
         IntegrityError: The digest is of other bytes.
     """
-    body, written = data[:-DIGEST_LENGTH], data[-DIGEST_LENGTH:]
-    if not body.endswith(marker):
+    length = max(0, len(data) - DIGEST_LENGTH)
+    if not data.endswith(marker, 0, length):
         raise ManifestError(
             "The file carries no edgecell manifest, or its end was cut off or written over; "
             "expected an artifact as `edgecell export` writes it. Copy or export it again."
         )
-    found = hashlib.sha256(body).hexdigest().encode()
+    found = hashlib.sha256(memoryview(data)[:length]).hexdigest().encode()
+    written = data[length:]
     if found != written:
         raise IntegrityError(
             "The file is damaged: its bytes hash to "

@@ -2,13 +2,12 @@
 
 Protocol buffers are merged by concatenation, so a message that holds nothing but metadata can
 follow the model; every reader merges them. The last entry's value is the digest, the last bytes of
-the file. Only the outermost fields are walked here; the graph is skipped by its length.
+the file. What the graph may hold is in ``onnx_graph``.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 from edgecell_runtime.containers.base import BLANK_DIGEST, Container
+from edgecell_runtime.containers.onnx_graph import refuse_hostile
+from edgecell_runtime.containers.protobuf import BYTES, Field, Walk, bytes_field
 from edgecell_runtime.errors import ManifestError
 from edgecell_runtime.manifest import MAX_MANIFEST_BYTES, Manifest
 
@@ -19,20 +18,13 @@ DIGEST_KEY = b"edgecell.sha256"
 _GRAPH, _METADATA = 7, 14
 _KEY, _VALUE = 1, 2
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-
-
-@dataclass(frozen=True)
-class _Field:
-    number: int
-    start: int
-    end: int
+_MAX_ENTRY_BYTES = MAX_MANIFEST_BYTES + 64
 
 
 def recognises(data: bytes) -> bool:
     """True where the outermost fields parse and one of them is a graph."""
     try:
-        return any(field.number == _GRAPH for field in _fields(data))
+        return any(field.number == _GRAPH for field in Walk(data).fields(0, len(data)))
     except ManifestError:
         return False
 
@@ -47,75 +39,46 @@ def find_manifest(data: bytes) -> bytes:
     """The manifest's JSON from the metadata.
 
     Raises:
-        ManifestError: The file does not parse, or does not hold exactly one manifest.
+        ManifestError: The file does not parse, holds metadata that readers may read in two ways,
+            or does not hold exactly one manifest.
     """
-    found = []
-    for field in _fields(data):
-        if field.number == _METADATA and field.end - field.start <= MAX_MANIFEST_BYTES + 64:
-            entry = data[field.start : field.end]
-            parts = {part.number: entry[part.start : part.end] for part in _fields(entry)}
-            if parts.get(_KEY) == MANIFEST_KEY:
-                found.append(parts.get(_VALUE, b""))
-    if len(found) != 1:
-        raise ManifestError(f"The file holds {len(found)} edgecell manifests; expected 1.")
-    return found[0]
+    walk = Walk(data)
+    found: dict[bytes, list[bytes]] = {MANIFEST_KEY: [], DIGEST_KEY: []}
+    for field in walk.fields(0, len(data)):
+        if field.number == _METADATA:
+            key, value = _read_entry(walk, data, field)
+            found.get(key, []).append(value)
+    manifests, digests = found[MANIFEST_KEY], found[DIGEST_KEY]
+    if len(manifests) != 1:
+        raise ManifestError(f"The file holds {len(manifests)} edgecell manifests; expected 1.")
+    if len(digests) != 1:
+        raise ManifestError(f"The file holds {len(digests)} edgecell digests; expected 1.")
+    return manifests[0]
 
 
-def _fields(data: bytes) -> Iterator[_Field]:
-    """Walks the outermost fields of a protocol buffer message.
-
-    Raises:
-        ManifestError: The bytes are not such a message.
-    """
-    position = 0
-    while position < len(data):
-        tag, position = _varint(data, position)
-        number, wire_type = tag >> 3, tag & 7
-        if wire_type == _VARINT:
-            end = _varint(data, position)[1]
-        elif wire_type == _BYTES:
-            length, position = _varint(data, position)
-            end = position + length
-        elif wire_type in (_FIXED32, _FIXED64):
-            end = position + (4 if wire_type == _FIXED32 else 8)
-        else:
-            raise ManifestError("The file is not a protocol buffer message.")
-        if number == 0 or end > len(data):
-            raise ManifestError("The file is not a protocol buffer message, or is cut short.")
-        yield _Field(number, position, end)
-        position = end
-
-
-def _varint(data: bytes, position: int) -> tuple[int, int]:
-    """Reads a base-128 number; returns it and the position behind it."""
-    value = 0
-    for shift in range(0, 64, 7):
-        if position >= len(data):
-            break
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-    raise ManifestError("The file is not a protocol buffer message, or is cut short.")
+def _read_entry(walk: Walk, data: bytes, entry: Field) -> tuple[bytes, bytes]:
+    """Key and value of a metadata entry, each of which stands there once at most."""
+    if entry.wire_type != BYTES or entry.end - entry.start > _MAX_ENTRY_BYTES:
+        raise ManifestError(
+            f"The file has metadata above {_MAX_ENTRY_BYTES:,} bytes, or not as ONNX has it."
+        )
+    parts: dict[int, bytes] = {}
+    for part in walk.fields(entry.start, entry.end):
+        if part.number in parts or part.number not in (_KEY, _VALUE) or part.wire_type != BYTES:
+            raise ManifestError("The file has a metadata entry that is more than key and value.")
+        parts[part.number] = data[part.start : part.end]
+    return parts.get(_KEY, b""), parts.get(_VALUE, b"")
 
 
 def _entry(key: bytes, value: bytes) -> bytes:
-    pair = _bytes_field(_KEY, key) + _bytes_field(_VALUE, value)
-    return _bytes_field(_METADATA, pair)
+    pair = bytes_field(_KEY, key) + bytes_field(_VALUE, value)
+    return bytes_field(_METADATA, pair)
 
 
-def _bytes_field(number: int, content: bytes) -> bytes:
-    return _to_varint(number << 3 | _BYTES) + _to_varint(len(content)) + content
-
-
-def _to_varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value >= 0x80:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
-CONTAINER = Container(recognises, attach, find_manifest, _entry(DIGEST_KEY, BLANK_DIGEST)[:-64])
+CONTAINER = Container(
+    recognises,
+    attach,
+    find_manifest,
+    refuse_hostile,
+    seal_marker=_entry(DIGEST_KEY, BLANK_DIGEST)[:-64],
+)

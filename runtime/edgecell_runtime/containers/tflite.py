@@ -2,12 +2,11 @@
 
 That is where the format's own metadata convention keeps ``labels.txt``; ``zipfile`` and other tools
 read it, and engines ignore what follows the flatbuffer. The digest is the archive's comment, which
-is the last thing in the file.
+is the last thing in the file. ``archive`` reads it; ``tflite_model`` looks into the model.
 """
 
-import io
-import zipfile
-
+from edgecell_runtime.containers import tflite_model
+from edgecell_runtime.containers.archive import read_archive
 from edgecell_runtime.containers.base import BLANK_DIGEST, Container
 from edgecell_runtime.errors import ManifestError
 from edgecell_runtime.manifest import MAX_MANIFEST_BYTES, Manifest
@@ -17,6 +16,7 @@ LABELS_NAME = "labels.txt"
 OUTPUT_LABELS_NAME = "output_labels.txt"
 
 _MARKER = b"edgecell sha256 "
+_COMMENT_LENGTH = len(_MARKER + BLANK_DIGEST)
 _OLDEST = (1980, 1, 1, 0, 0, 0)
 
 
@@ -35,6 +35,9 @@ def output_labels_name(manifest: Manifest) -> str:
 
 def attach(model: bytes, manifest: Manifest) -> bytes:
     """Appends the archive with the manifest and the labels, and a blank digest."""
+    import io  # here, since devices never write one, and zipfile is slow to import
+    import zipfile
+
     buffer = io.BytesIO()
     buffer.write(model)
     files = {
@@ -54,26 +57,31 @@ def find_manifest(data: bytes) -> bytes:
     """The manifest's JSON from the appended archive.
 
     Raises:
-        ManifestError: The archive is damaged, or does not hold exactly one stored manifest.
+        ManifestError: The archive is not the one that ``attach`` writes.
     """
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            entries = [item for item in archive.infolist() if item.filename == MANIFEST_NAME]
-            if len(entries) != 1:
-                raise ManifestError(
-                    f"The appended archive holds {len(entries)} files {MANIFEST_NAME}; expected 1."
-                )
-            entry = entries[0]
-            if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > MAX_MANIFEST_BYTES:
-                raise ManifestError(
-                    f"{MANIFEST_NAME} is compressed or above {MAX_MANIFEST_BYTES:,} bytes; "
-                    "expected a small stored file."
-                )
-            return archive.read(entry)
-    except ManifestError:
-        raise
-    except Exception as error:  # zipfile raises of many kinds where an archive is malformed
-        raise ManifestError(f"The appended archive cannot be read: {error}.") from error
+    files = read_archive(data, _COMMENT_LENGTH).files
+    unknown = sorted(set(files) - {MANIFEST_NAME, LABELS_NAME, OUTPUT_LABELS_NAME})
+    if unknown:
+        raise ManifestError(
+            f"The appended archive holds {unknown[0][:80]!a}, which `edgecell export` never puts "
+            "there. Export it again."
+        )
+    if MANIFEST_NAME not in files:
+        raise ManifestError(f"The appended archive holds no {MANIFEST_NAME}. Export it again.")
+    start, end = files[MANIFEST_NAME]
+    if end - start > MAX_MANIFEST_BYTES:
+        raise ManifestError(f"{MANIFEST_NAME} is above {MAX_MANIFEST_BYTES:,} bytes.")
+    return data[start:end]
 
 
-CONTAINER = Container(recognises, attach, find_manifest, _MARKER)
+def refuse_hostile(data: bytes) -> None:
+    """Refuses an archive that readers may read in two ways, then what ``tflite_model`` refuses.
+
+    Raises:
+        ManifestError: The archive is not the one that ``attach`` writes.
+        FormatError: The model asks more of an engine than to compute.
+    """
+    tflite_model.refuse_hostile(data, read_archive(data, _COMMENT_LENGTH).start)
+
+
+CONTAINER = Container(recognises, attach, find_manifest, refuse_hostile, seal_marker=_MARKER)
