@@ -15,6 +15,7 @@ The rules, in order:
 import contextlib
 import io
 import os
+import stat
 import threading
 import warnings
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from edgecell_runtime.errors import ImageError
 
@@ -55,7 +56,10 @@ MAX_FILE_BYTES: Final = 256 << 20
 MIN_SIDE: Final = 8
 MAX_SIDE: Final = 16_384
 MAX_PIXELS: Final = 1 << 26
+MAX_SCANS: Final = 100
+MAX_COMMENTS: Final = 100
 
+_BAND = 512
 _DIRECT = frozenset({"RGB", "L"})
 _BY_PILLOW = frozenset({"1", "P", "CMYK", "YCbCr", "HSV", "RGBX"})
 _TRANSPARENT = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
@@ -85,7 +89,7 @@ def open_image(source: ImageSource, background: tuple[int, int, int] = (0, 0, 0)
     if isinstance(source, bytes | bytearray | memoryview):
         return _decode(bytes(source), background, "image")
     if isinstance(source, str | os.PathLike):
-        path = Path(source)
+        path = Path(os.fsdecode(source))
         return _decode(read_image_file(path), background, str(path))
     if callable(getattr(source, "read", None)):
         return _decode(_read_open_file(source), background, "image")
@@ -96,20 +100,25 @@ def open_image(source: ImageSource, background: tuple[int, int, int] = (0, 0, 0)
 
 
 def _read_open_file(file: BinaryFile) -> bytes:
-    try:
-        data = file.read(MAX_FILE_BYTES + 1)
-    except ImageError:
-        raise
-    except Exception as error:  # files of others raise of every kind
-        raise ImageError(f"image cannot be read: {error}.") from error
-    if not isinstance(data, bytes):
-        raise ImageError(
-            f"image was read as {type(data).__name__}; expected bytes. Open its file in binary "
-            "mode."
-        )
-    if len(data) > MAX_FILE_BYTES:
-        raise ImageError(f"image has more than {MAX_FILE_BYTES:,} bytes, which is the most read.")
-    return data
+    parts: list[bytes] = []
+    left = MAX_FILE_BYTES + 1
+    while left > 0:
+        try:
+            part = file.read(min(left, 1 << 20))
+        except ImageError:
+            raise
+        except Exception as error:  # files of others raise of every kind
+            raise ImageError(f"image cannot be read: {error}.") from error
+        if not isinstance(part, bytes):
+            raise ImageError(
+                f"image was read as {type(part).__name__}; expected bytes. Open its file in binary "
+                "mode."
+            )
+        if not part:
+            return b"".join(parts)
+        parts.append(part)  # pipes and sockets give what they have, which may be less
+        left -= len(part)
+    raise ImageError(f"image has more than {MAX_FILE_BYTES:,} bytes, which is the most read.")
 
 
 def read_image_file(path: Path) -> bytes:
@@ -119,15 +128,18 @@ def read_image_file(path: Path) -> bytes:
         ImageError: There is no such file, or it is empty, too large or unreadable.
     """
     try:
-        if path.is_dir():
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
             raise ImageError(f"{path} is a folder; expected an image file.")
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > MAX_FILE_BYTES:
-                raise ImageError(
-                    f"{path} has {size:,} bytes; image files are read up to {MAX_FILE_BYTES:,}."
-                )
-            return file.read(MAX_FILE_BYTES)
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe may never end
+            raise ImageError(f"{path} is a pipe or a device; expected an image file.")
+        if status.st_size > MAX_FILE_BYTES:
+            raise ImageError(
+                f"{path} has {status.st_size:,} bytes; image files are read up to "
+                f"{MAX_FILE_BYTES:,}."
+            )
+        with path.open("rb", buffering=0) as file:
+            return file.read(status.st_size)
     except FileNotFoundError as error:
         raise ImageError(f"There is no file {path}; check the path.") from error
     except (OSError, ValueError) as error:
@@ -171,6 +183,7 @@ _WARNINGS = _Warnings()
 def _decode(data: bytes, background: tuple[int, int, int], name: str) -> Image.Image:
     if not data:
         raise ImageError(f"{name} is empty (0 bytes); expected an image.")
+    _check_work(data, name)
     try:
         with _WARNINGS.ignored(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_size(*image.size, name)
@@ -178,6 +191,10 @@ def _decode(data: bytes, background: tuple[int, int, int], name: str) -> Image.I
             return _to_eight_bit(image, background, name)
     except ImageError:
         raise
+    except MemoryError as error:
+        raise ImageError(
+            f"{name} does not fit into the memory that is free. Crop it to one cell."
+        ) from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"{name} is refused: {error}") from error
     except UnidentifiedImageError as error:
@@ -188,7 +205,27 @@ def _decode(data: bytes, background: tuple[int, int, int], name: str) -> Image.I
         raise ImageError(f"{name} is damaged or cut short: {error}.") from error
 
 
+def _check_work(data: bytes, name: str) -> None:
+    """Refuses small files that take a decoder minutes.
+
+    Each scan of a JPEG walks over all pixels; each comment in a plain PNM moves all that follows.
+    """
+    if data[:2] == b"\xff\xd8" and data.count(b"\xff\xda") > MAX_SCANS:
+        raise ImageError(
+            f"{name} is refused: a JPEG of more than {MAX_SCANS} scans. Save it again."
+        )
+    if data[:2] in (b"P1", b"P2", b"P3") and data.count(b"#") > MAX_COMMENTS:
+        raise ImageError(
+            f"{name} is refused: a PNM of more than {MAX_COMMENTS} comments. Save it again."
+        )
+
+
 def _from_array(array: NDArray[np.uint8]) -> Image.Image:
+    if hasattr(array, "mask"):
+        raise ImageError(
+            "The array is masked, and a mask has no meaning here; expected a plain uint8 array. "
+            "Fill it first."
+        )
     if array.dtype != np.uint8:
         raise ImageError(
             f"The array is of dtype {array.dtype}; expected uint8 with values 0-255. "
@@ -229,16 +266,29 @@ def _to_eight_bit(image: Image.Image, background: tuple[int, int, int], name: st
     except Exception as error:  # Pillow's decoders raise of every kind
         raise ImageError(f"{name} is damaged, cut short or closed: {error}.") from error
     try:
-        image = ImageOps.exif_transpose(image)
+        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # or it would be copied
+            image = ImageOps.exif_transpose(image)
     except Exception as error:  # so does damaged EXIF
         raise ImageError(f"{name} has EXIF data that cannot be read: {error}.") from error
     if image.mode in _DIRECT and "transparency" not in image.info:
         return image
+    try:
+        return _converted(image, background)
+    except Exception as error:  # a transparency that makes no sense
+        reason = str(error) or type(error).__name__
+        raise ImageError(f"{name} cannot be converted to 8-bit RGB: {reason}.") from error
+
+
+def _converted(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
     if image.mode in _SIXTEEN_BIT:
         return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
-    if image.mode in _TRANSPARENT or "transparency" in image.info:
+    if image.mode not in _TRANSPARENT and "transparency" not in image.info:
+        return image.convert("L" if image.mode == "1" else "RGB")
+    flat = Image.new("RGB", image.size)
+    for top in range(0, image.height, _BAND):  # in bands: a whole image would be held four times
+        band = image.crop((0, top, image.width, min(top + _BAND, image.height)))
         # Pillow converts premultiplied grey to nothing but grey with alpha.
-        cell = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+        cell = (band.convert("LA") if band.mode == "La" else band).convert("RGBA")
         backdrop = Image.new("RGBA", cell.size, (*background, 255))
-        return Image.alpha_composite(backdrop, cell).convert("RGB")
-    return image.convert("L" if image.mode == "1" else "RGB")
+        flat.paste(Image.alpha_composite(backdrop, cell).convert("RGB"), (0, top))
+    return flat

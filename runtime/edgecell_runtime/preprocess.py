@@ -58,7 +58,7 @@ class PreprocessSpec:
         Raises:
             ImageError: The image cannot be read, or is refused.
         """
-        if isinstance(source, np.ndarray) and self._is_ready(source):
+        if type(source) is np.ndarray and self._is_ready(source):
             return source
         image = open_image(source, self.background)
         if image.mode != self.color_mode:
