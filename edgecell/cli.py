@@ -102,5 +102,5 @@ def run(arguments: list[str] | None = None) -> int:
         console.error(f"The operating system refused: {error}.")
         return 1
     if status == INTERRUPTED:  # Typer turns Ctrl-C into it, too
-        console.error("Interrupted. Nothing half-finished was left behind.")
+        console.error("Interrupted; no file was left half written.")
     return status if isinstance(status, int) else 0

@@ -6,15 +6,17 @@ from typing import Annotated
 import typer
 
 from edgecell import console
-from edgecell.console import MAX_THREADS, JsonOption, OutputOption
-from edgecell_runtime import codec
+from edgecell.console import MAX_THREADS, JsonOption
 
 
 def predict(
     images: Annotated[
-        list[Path],
-        typer.Argument(readable=False, help="Image files, and folders with images below them."),
-    ],
+        list[str] | None,
+        typer.Argument(
+            help="Image files, folders and zips with images in them, quoted patterns such as "
+            "'cells/**/*.png', and - for paths on standard input, one a line."
+        ),
+    ] = None,
     model: Annotated[
         Path | None,
         typer.Option(
@@ -23,29 +25,67 @@ def predict(
     ] = None,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, max=MAX_THREADS, help="For the engine; the CPUs allowed if not given."),
+        typer.Option(
+            min=1,
+            max=MAX_THREADS,
+            help="For the engine, in one session; a session a CPU allowed if not given.",
+        ),
     ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first image that cannot be read.")
     ] = False,
+    watch: Annotated[
+        Path | None,
+        typer.Option(
+            readable=False,
+            metavar="DIR",
+            help="Classify what is below a folder and whatever comes there, until Ctrl-C.",
+        ),
+    ] = None,
+    settle: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="With --watch: how long an unreadable image that does not change is waited for.",
+        ),
+    ] = 5.0,
     as_json: JsonOption = False,
-    output: OutputOption = None,
+    json_lines: Annotated[
+        bool,
+        typer.Option("--json-lines", help="Print one JSON document a line, as answers come."),
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write the result: .csv or .jsonl as answers come; .json, .md or .html at "
+            "the end."
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with the --output of a run that did not end."),
+    ] = False,
 ) -> None:
     """Classifies images: label, probability, and whether it is positive.
 
     Without --model, an artifact of the latest run in ./runs is taken, and named.
     """
-    console.check_output(output)
     from edgecell.tasks import predicting
+    from edgecell.tasks.predict_request import Request, check
 
-    predicted = predicting.predict_images(predicting.Request(tuple(images), model, threads, strict))
-    document = predicting.document(predicted)
-    console.write(document, [predicting.table(predicted)], output)
-    if as_json:
-        typer.echo(codec.dumps(document, indent=2))
-    else:
-        typer.echo("\n".join(predicting.lines(predicted)))
-        if len(predicted.answers.answered) > 1:
-            console.say(predicting.summary(predicted))
-    if predicted.answers.skipped:
+    request = Request(
+        images=tuple(images or ()),
+        model=model,
+        threads=threads,
+        strict=strict,
+        watch=watch,
+        settle=settle,
+        as_json=as_json,
+        json_lines=json_lines,
+        output=output,
+        resume=resume,
+    )
+    check(request)
+    if predicting.predict_images(request).skipped:
         raise typer.Exit(console.SKIPPED_STATUS)

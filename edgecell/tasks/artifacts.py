@@ -10,6 +10,7 @@ from edgecell_runtime.classifier import Classifier
 from edgecell_runtime.containers import SUFFIXES
 from edgecell_runtime.errors import ArtifactError, RunError
 from edgecell_runtime.manifest import Manifest
+from edgecell_runtime.threads import allowed_cpus
 from edgecell_train.runs import Run, find_run
 
 PREFERENCE: Final = (
@@ -64,12 +65,14 @@ def _rank(manifest: Manifest) -> int:
     return PREFERENCE.index(kind) if kind in PREFERENCE else len(PREFERENCE)
 
 
-def open_artifact(artifact: Artifact, threads: int | None) -> Classifier:
-    """Opens an artifact of any format; TensorFlow is imported for a SavedModel only.
+def open_artifact(artifact: Artifact, threads: int | None, images: int | None = None) -> Classifier:
+    """Opens an artifact for many images; TensorFlow is imported for a SavedModel only.
 
     Args:
         artifact: As it was read.
-        threads: For the engine; None takes the CPUs that this process may use.
+        threads: For the engine; None opens as many sessions of one thread as this process may use
+            CPUs, which classifies the most images a second.
+        images: How many there will be, where that is known: no more sessions are opened.
 
     Raises:
         EngineError: The engine refuses it.
@@ -90,4 +93,8 @@ def open_artifact(artifact: Artifact, threads: int | None) -> Classifier:
 
         return open_classifier(artifact.path, threads=threads)
     with converter_output():  # LiteRT tells of its kernels when it opens a model
-        return Classifier.of_artifact(artifact, threads=threads)
+        if threads is not None or images == 1:
+            return Classifier.of_artifact(artifact, threads=threads)
+        cpus = allowed_cpus()
+        sessions = cpus if images is None else min(images, cpus)
+        return Classifier.of_artifact(artifact, threads=cpus // sessions, sessions=sessions)

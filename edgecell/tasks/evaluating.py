@@ -9,7 +9,7 @@ import numpy as np
 
 from edgecell import console
 from edgecell.console import Table
-from edgecell.tasks.answers import Answers, ImageFile, Skipped, answer_all
+from edgecell.tasks.answers import Answers, ImageFile, LateFile, Skipped, answer_all
 from edgecell.tasks.artifacts import open_artifact
 from edgecell_export.card import figure_text, figures
 from edgecell_runtime import codec
@@ -71,9 +71,9 @@ def evaluate_artifact(request: Request) -> Evaluated:
         _require_labels(images, manifest)
         for note in images.notes:
             console.warn(note)
-        with open_artifact(artifact, request.threads) as classifier:
+        with open_artifact(artifact, request.threads, len(images)) as classifier:
             hashes: dict[str, str] = {}
-            files = [_file(images, image, hashes) for image in images]
+            files = [_hashed_file(images, image, hashes) for image in images]
             answers = answer_all(classifier, files, strict=request.strict)
         by_name = {image.name: image for image in images}
     known = [by_name[answer.image] for answer in answers.answered]
@@ -98,7 +98,7 @@ def _require_labels(images: LabelledImages, manifest: Manifest) -> None:
         )
 
 
-def _file(images: LabelledImages, image: LabelledImage, hashes: dict[str, str]) -> ImageFile:
+def _hashed_file(images: LabelledImages, image: LabelledImage, hashes: dict[str, str]) -> ImageFile:
     """The image of a set; reading it leaves the hash of its file in ``hashes``."""
 
     def read() -> bytes:
@@ -106,7 +106,7 @@ def _file(images: LabelledImages, image: LabelledImage, hashes: dict[str, str]) 
         hashes[image.name] = hashlib.sha256(data).hexdigest()
         return data
 
-    return ImageFile(image.name, read)
+    return ImageFile(image.name, LateFile(read))
 
 
 def _evaluation(

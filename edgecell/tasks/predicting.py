@@ -1,190 +1,246 @@
-"""Predictions as the command ``predict`` makes them: which images, what is shown of them."""
+"""Predictions as the command ``predict`` makes them: from the images named to rows and lines."""
 
-import os
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Protocol
+
+import typer
 
 from edgecell import console
-from edgecell.console import Table
-from edgecell.tasks.answers import Answer, Answers, ImageFile, answer_all
+from edgecell.tasks.answers import (
+    FEW,
+    Answer,
+    ImageFile,
+    Skipped,
+    classify,
+    none_could_be_read,
+    report,
+)
 from edgecell.tasks.artifacts import latest_artifact, open_artifact
+from edgecell.tasks.image_inputs import Inputs, open_inputs
+from edgecell.tasks.predict_request import Request
+from edgecell.tasks.predicting_output import (
+    Held,
+    LinesForMachines,
+    LinesForPeople,
+    Setup,
+    Tally,
+    document,
+    summary,
+    table,
+)
+from edgecell.tasks.result_log import ResultLog, batch_log, endless_log, part_of
+from edgecell.tasks.result_rows import RowFormat, columns_of, row_format
+from edgecell.tasks.watching import Clock, FolderWatch, stopped_by_signals
 from edgecell_runtime import codec
-from edgecell_runtime.artifact import read_artifact
-from edgecell_runtime.codec import Json
+from edgecell_runtime.artifact import Artifact, read_artifact
+from edgecell_runtime.classifier import Classifier
 from edgecell_runtime.errors import DataError
-from edgecell_runtime.images import SUFFIXES
 from edgecell_runtime.patients import printable_name
 
 
-@dataclass(frozen=True)
-class Request:
-    """What the user asked for.
+class Sink(Protocol):
+    """Takes outcomes as they come."""
 
-    Attributes:
-        images: Image files, and folders of them.
-        model: The artifact; None takes one of the latest run.
-        threads: For the engine; None takes the CPUs that this process may use.
-        strict: Stop at the first image that cannot be read.
-    """
-
-    images: tuple[Path, ...]
-    model: Path | None = None
-    threads: int | None = None
-    strict: bool = False
+    def show(self, outcome: Answer | Skipped) -> None:
+        """Takes one."""
 
 
-@dataclass(frozen=True)
-class Predicted:
-    """What came out.
+def predict_images(request: Request, clock: Clock | None = None) -> Tally:
+    """Classifies the images; prints and writes what was asked for as it comes.
 
-    Attributes:
-        model: The artifact.
-        engine: What ran it.
-        threads: Of the engine.
-        labels: Of the artifact.
-        positive_label: What a positive decision means, if anything.
-        answers: Image by image.
-    """
-
-    model: str
-    engine: str
-    threads: int
-    labels: tuple[str, ...]
-    positive_label: str | None
-    answers: Answers
-
-
-def predict_images(request: Request) -> Predicted:
-    """Classifies the images.
+    Args:
+        request: Checked.
+        clock: For ``watch``; the process's, if not given.
 
     Raises:
-        EdgecellError: There is no artifact, no image, or not one image that can be read.
+        EdgecellError: There is no artifact, no image, or not one image that can be read; or what
+            is written cannot be.
     """
     if request.model is not None:
         artifact = read_artifact(request.model)
     else:
         artifact = latest_artifact()
         console.say(f"Model: {artifact.path} (name another with --model)")
-    paths = find_images(request.images)
-    with open_artifact(artifact, request.threads) as classifier:
-        files = [_file(path) for path in paths]
-        return Predicted(
+    watch = None
+    if request.watch is not None:
+        watch = FolderWatch(request.watch, request.settle, clock)
+        inputs = Inputs(None, 0, watch.files())
+    else:
+        inputs = open_inputs(request.images)
+    with (
+        _log(request, artifact) as log,
+        open_artifact(artifact, request.threads, inputs.total) as classifier,
+        stopped_by_signals(watch),
+    ):
+        run = _Run(request, artifact, classifier, log, watch)
+        run.take(inputs)
+        if watch is None:  # in here, so that an older log stays as it was
+            _require_answers(run.tally)
+    run.finish()
+    return run.tally
+
+
+class _Run:
+    """One run of the command, once everything is open.
+
+    Attributes:
+        tally: What has come out so far.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        artifact: Artifact,
+        classifier: Classifier,
+        log: ResultLog | None,
+        watch: FolderWatch | None,
+    ) -> None:
+        self.tally = Tally()
+        self._request = request
+        self._classifier = classifier
+        self._log = log
+        self._watch = watch
+        self._stream = sys.stdout  # progress bars put themselves before sys.stdout
+        self._held = Held()
+        self._rows = _rows(artifact, ".jsonl")
+        self._setup = Setup(
             model=printable_name(str(artifact.path)),
             engine=classifier.engine,
             threads=classifier.threads,
+            sessions=classifier.sessions,
             labels=classifier.labels,
             positive_label=classifier.manifest.positive_label,
-            answers=answer_all(classifier, files, strict=request.strict),
         )
+        for trial in classifier.engine_report:
+            if not trial.accepted:
+                console.warn(f"The engine {trial.engine} was passed over: {trial.reason}")
+
+    def take(self, inputs: Inputs) -> None:
+        """Classifies all images."""
+        once = _Once(self._keep())
+        # A watch knows itself what is done, and gives an image again that was not whole.
+        files = once.of(inputs.files) if self._watch is None else inputs.files
+        sinks = self._sinks(inputs.widest)
+        few = inputs.total is not None and inputs.total <= FEW
+        # Where lines run over the same terminal, they are progress enough.
+        shown = not few and (self._request.as_json or not self._stream.isatty())
+        with console.progress() as bars:
+            task = bars.add_task("Classifying", total=inputs.total, words="", visible=shown)
+            with contextlib.closing(classify(self._classifier, files)) as outcomes:
+                for outcome in outcomes:
+                    if outcome is None:
+                        if self._log is not None:
+                            self._log.sync()
+                    elif self._is_final(outcome):
+                        self._add(outcome, sinks)
+                        bars.update(task, completed=self.tally.images + once.doubles)
+        if once.doubles:
+            noun = "image was" if once.doubles == 1 else "images were"
+            console.say(f"{once.doubles:,} {noun} named more than once, and classified once.")
+
+    def finish(self) -> None:
+        """Prints and writes what is done at the end."""
+        if self._request.held:
+            answers = self._held.answers
+            whole = document(self._setup, answers)
+            if not self._request.logged:
+                console.write(whole, [table(self._setup, answers)], self._request.output)
+            if self._request.as_json:
+                typer.echo(codec.dumps(whole, indent=2))
+        if self._request.logged:
+            console.say(f"Written to {self._request.output}")
+        if not self._request.as_json and (self._watch or self.tally.images > 1):
+            console.say(summary(self._setup, self.tally))
+
+    def _keep(self) -> set[str]:
+        """Counts what stands in the log; returns the names of it."""
+        if self._log is None:
+            return set()
+        for label, count in self._log.labels.items():
+            if label is None:
+                self.tally.skipped += count
+            else:
+                self.tally.labels[label] += count
+        self.tally.kept = self._log.labels.total()
+        if self._watch is not None:
+            self._watch.leave_out(self._log.images)
+        return self._log.images
+
+    def _sinks(self, widest: int) -> list[Sink]:
+        sinks: list[Sink] = [self._held] if self._request.held else []
+        if self._request.json_lines:
+            sinks.append(LinesForMachines(self._stream, self._rows))
+        elif not self._request.as_json:
+            sinks.append(LinesForPeople(self._stream, self._setup, widest))
+        return sinks
+
+    def _is_final(self, outcome: Answer | Skipped) -> bool:
+        if self._watch is None:
+            return True
+        if isinstance(outcome, Skipped):
+            return self._watch.gives_up(outcome.image)
+        self._watch.answered(outcome.image)
+        return True
+
+    def _add(self, outcome: Answer | Skipped, sinks: list[Sink]) -> None:
+        if isinstance(outcome, Skipped):  # stopped here, it is not in the log: --resume tries it
+            report(outcome, strict=self._request.strict)
+        if self._log is not None:
+            self._log.add(outcome)
+        self.tally.add(outcome)
+        for sink in sinks:
+            sink.show(outcome)
 
 
-def find_images(given: Sequence[Path]) -> list[Path]:
-    """The files as they are given, and of each folder all images below it, sorted.
-
-    Whatever is hidden or has no image's suffix is passed over in folders; a file that is named
-    itself is taken whatever it is called.
-
-    Raises:
-        DataError: A folder cannot be read, or holds no image.
-    """
-    found: list[Path] = []
-    for path in given:
-        found += _images_below(path) if path.is_dir() else [path]
-    return found
+def _require_answers(tally: Tally) -> None:
+    if not tally.images:
+        raise DataError("Standard input names no image; expected one path a line.")
+    if not tally.labels:
+        raise none_could_be_read(tally.images)
 
 
-def _file(path: Path) -> ImageFile:
-    return ImageFile(printable_name(str(path)), lambda: path)
+class _Once:
+    """Leaves out images that were named before, or stand in the log."""
+
+    def __init__(self, kept: set[str]) -> None:
+        self.doubles = 0
+        self._kept = kept
+        self._seen: set[str] = set()
+
+    def of(self, files: Iterator[ImageFile | None]) -> Iterator[ImageFile | None]:
+        for file in files:
+            if file is None:
+                yield None
+            elif file.name in self._seen:
+                self.doubles += 1
+            else:
+                self._seen.add(file.name)
+                if file.name not in self._kept:
+                    yield file
 
 
-def _images_below(folder: Path) -> list[Path]:
-    def refuse(error: OSError) -> None:
-        raise DataError(
-            f"{error.filename} cannot be read: {error.strerror}. Check its permissions."
-        ) from error
-
-    found = []
-    for place, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [path for name in files if _is_image(path := Path(place, name))]
-    if not found:
-        raise DataError(
-            f"{folder} holds no images; expected files that end in one of "
-            f"{', '.join(sorted(SUFFIXES))}. Check the path."
-        )
-    return sorted(found)
+def _rows(artifact: Artifact, suffix: str) -> RowFormat:
+    manifest = artifact.manifest
+    columns = columns_of(artifact.digest, manifest.labels, manifest.positive_label)
+    return row_format(suffix, columns)
 
 
-def _is_image(path: Path) -> bool:
-    if path.name.startswith(".") or path.suffix.lower() not in SUFFIXES:
-        return False
-    # A pipe would be waited for; a link that leads nowhere is named when it is read.
-    return path.is_file() or not path.exists()
-
-
-def document(predicted: Predicted) -> Json:
-    """The result for machines."""
-    return {
-        "model": predicted.model,
-        "engine": predicted.engine,
-        "threads": predicted.threads,
-        "predictions": [
-            {
-                "image": answer.image,
-                "label": answer.prediction.label,
-                "probability": answer.prediction.probability,
-                "probabilities": dict(answer.prediction.probabilities),
-                "positive": answer.prediction.positive,
-            }
-            for answer in predicted.answers.answered
-        ],
-        "skipped": codec.encode(predicted.answers.skipped),
-    }
-
-
-def table(predicted: Predicted) -> Table:
-    """One row an image, numbers with all their digits, for files."""
-    positive = ("positive",) if predicted.positive_label is not None else ()
-    by_label = (f"p({label})" for label in predicted.labels)
-    rows = [
-        (
-            *_words(answer, str(answer.prediction.probability)),
-            *(str(answer.prediction.probabilities[label]) for label in predicted.labels),
-        )
-        for answer in predicted.answers.answered
-    ]
-    return Table("", ("image", "label", "probability", *positive, *by_label), rows)
-
-
-def lines(predicted: Predicted) -> list[str]:
-    """One line an image, in columns, for people.
-
-    No table of rich: it folds long paths, and takes ten seconds for thirty thousand rows.
-    """
-    rows = [
-        _words(answer, f"{answer.prediction.probability:.4f}")
-        for answer in predicted.answers.answered
-    ]
-    heads = ("image", "label", "probability", "positive")[: len(rows[0])]
-    widths = [max(map(len, cells)) for cells in zip(heads, *rows, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (heads, *rows)
-    ]
-
-
-def summary(predicted: Predicted) -> str:
-    """How many images got which label."""
-    counts = Counter(answer.prediction.label for answer in predicted.answers.answered)
-    parts = [f"{counts[label]:,} {label}" for label in predicted.labels]
-    skipped = len(predicted.answers.skipped)
-    end = f"; {skipped:,} skipped" if skipped else ""
-    return f"{counts.total():,} images: {', '.join(parts)}{end}."
-
-
-def _words(answer: Answer, probability: str) -> tuple[str, ...]:
-    positive = answer.prediction.positive
-    decision = () if positive is None else ("yes" if positive else "no",)
-    return (answer.image, answer.prediction.label, probability, *decision)
+@contextlib.contextmanager
+def _log(request: Request, artifact: Artifact) -> Iterator[ResultLog | None]:
+    if request.output is None or not request.logged:
+        yield None
+        return
+    rows = _rows(artifact, request.output.suffix)
+    if request.watch is not None:
+        with endless_log(request.output, rows) as log:
+            yield log
+        return
+    with batch_log(request.output, rows, resume=request.resume) as log:
+        try:
+            yield log
+        except KeyboardInterrupt:
+            if log.rows:
+                console.say(f"{part_of(request.output)} keeps what was answered; see --resume.")
+            raise

@@ -35,9 +35,6 @@ class SavedModelSession(Session):
         folder: The SavedModel; it is not needed any more once the session is open.
         threads: How many; None for TensorFlow's own choice.
 
-    Attributes:
-        version: Of TensorFlow.
-
     Raises:
         FormatError: The graph would do more than compute.
         EngineError: TensorFlow refuses it.
@@ -61,7 +58,6 @@ class SavedModelSession(Session):
         self._loaded: Any = loaded  # its variables live as long as it does
         self._graph: Any = graph
         self._tensorflow = tensorflow
-        self.version: str = tensorflow.__version__
         _, inputs = graph.structured_input_signature
         self.signature = Signature(
             tuple(_spec(name, spec) for name, spec in inputs.items()),
@@ -110,7 +106,7 @@ def open_classifier(path: Path, *, threads: int | None = None) -> Classifier:
     session, manifest = _open_copy(path, count)
     try:
         reason = prove(session, manifest)
-        trial = EngineTrial(ENGINE_NAME, session.version, True, reason)
+        trial = EngineTrial(ENGINE_NAME, import_tensorflow().__version__, True, reason)
         return Classifier(
             session, manifest, engine=ENGINE_NAME, threads=count, engine_report=(trial,)
         )

@@ -19,6 +19,7 @@ from support.command_line import (
 from edgecell_export import savedmodel_session
 from edgecell_runtime.containers import savedmodel
 from edgecell_runtime.engines.fake import FakeSession
+from edgecell_runtime.image_sources import FolderFiles
 from edgecell_runtime.labelled import data_sha256
 from edgecell_runtime.manifest import Evaluation, Format
 from edgecell_train.statistics import evaluate
@@ -207,6 +208,21 @@ def test_images_that_the_model_was_made_with_are_said_to_be_such(
     assert "the figures are too good" in invoke(capsys, "evaluate", path, "--data", data).err
     next(iter(files.values())).unlink()
     assert "too good" not in invoke(capsys, "evaluate", path, "--data", data).err
+
+
+def test_each_file_is_read_once(
+    model: Path, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    read_one = FolderFiles.read
+
+    def count(self: FolderFiles, name: str) -> bytes:
+        read.append(name)
+        return read_one(self, name)
+
+    monkeypatch.setattr(FolderFiles, "read", count)
+    assert invoke(capsys, "evaluate", model, "--data", data).status == 0
+    assert sorted(read) == sorted(f"{label}/{name}" for name, label in CELLS.items())
 
 
 def test_savedmodel_is_evaluated_by_the_session_that_knows_it(

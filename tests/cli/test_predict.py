@@ -199,13 +199,19 @@ def test_csv_has_one_row_an_image_with_all_digits(
     outcome = invoke(capsys, "predict", cells, "--model", model, "--output", table, "--json")
     rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
     assert outcome.status == 3
-    assert len(rows) == 2
-    for row, prediction in zip(rows, outcome.document["predictions"], strict=True):
+    assert len(rows) == 3
+    answered = [row for row in rows if not row["error"]]
+    for row, prediction in zip(answered, outcome.document["predictions"], strict=True):
         assert row["image"] == prediction["image"]
         assert row["label"] == prediction["label"]
         assert float(row["probability"]) == prediction["probability"]
         assert float(row["p(Uninfected)"]) == prediction["probabilities"]["Uninfected"]
         assert row["positive"] == ("yes" if prediction["positive"] else "no")
+    (skipped,) = [row for row in rows if row["error"]]
+    assert skipped["image"] == str(cells / "bad.png")
+    assert skipped["error"] == outcome.document["skipped"][0]["reason"]
+    assert skipped["label"] == skipped["probability"] == skipped["p(Uninfected)"] == ""
+    assert list(skipped)[-2:] == ["model", "error"]
 
 
 def test_name_that_is_no_text_is_shown_escaped(

@@ -1,0 +1,250 @@
+"""Which images ``predict`` was given: files, folders, patterns, zips and lists of paths."""
+
+import functools
+import glob
+import os
+import select
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from edgecell.tasks.answers import ImageFile, LateFile
+from edgecell_runtime.errors import DataError, ImageError
+from edgecell_runtime.image_sources import open_image_files
+from edgecell_runtime.images import SUFFIXES
+from edgecell_runtime.patients import printable_name
+
+STANDARD_INPUT: Final = "-"
+_LONGEST_LINE = 1 << 16
+_BLOCK = 1 << 16
+_ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The images that were named.
+
+    Attributes:
+        total: How many, doubles included; None where standard input will say.
+        widest: Characters of the longest name that is known yet.
+        files: One after another; None where the next may be long in coming.
+    """
+
+    total: int | None
+    widest: int
+    files: Iterator[ImageFile | None]
+
+
+@dataclass(frozen=True)
+class _Place:
+    kind: Literal["file", "folder", "zip", "lines"]
+    path: str
+
+
+@dataclass(frozen=True)
+class _Unreadable:
+    """An input that gives no image, only the reason for it."""
+
+    reason: str
+
+    def read(self, size: int = -1, /) -> bytes:  # noqa: ARG002 - nothing is read
+        raise ImageError(self.reason)
+
+
+def open_inputs(given: Sequence[str]) -> Inputs:
+    """Finds the images of the command line's arguments.
+
+    - A file is taken whatever it is called; one that is a zip stands for the images in it.
+    - A folder or a zip stands for the images below it, by name; what is hidden or has no image's
+      suffix is passed over.
+    - A pattern (``'cells/**/*.png'``) that no file has as its name stands for the images, zips and
+      folders that it matches; one with ``**`` for images and zips only, since it matches what is in
+      the folders too.
+    - ``-`` stands for the paths, one a line, on standard input; they may be files, folders or zips.
+
+    Nothing is read of the images themselves, and of standard input nothing until its turn comes.
+
+    Raises:
+        DataError: A folder or zip cannot be listed or holds no image, or a pattern matches none.
+    """
+    places = [place for argument in given for place in _places(argument)]
+    total, widest = 0, 0
+    for place in places:
+        if place.kind == "lines":
+            continue
+        count = 0
+        for file in _files(place):
+            count += 1
+            widest = max(widest, len(file.name))
+        if not count:
+            raise DataError(
+                f"{place.path} holds no images; expected files that end in one of "
+                f"{', '.join(sorted(SUFFIXES))}. Check the path."
+            )
+        total += count
+    known = all(place.kind != "lines" for place in places)
+    return Inputs(total if known else None, widest, _all_files(places))
+
+
+def walk_images(folder: str, refuse: Callable[[OSError], None]) -> Iterator[str]:
+    """Finds the images below a folder, by name; links to folders are not followed.
+
+    Args:
+        folder: As ``Path`` writes it.
+        refuse: Called where a folder cannot be listed; if it returns, that folder is passed over.
+    """
+    pending = [_listed(folder, refuse)]
+    while pending:
+        entry = next(pending[-1], None)
+        if entry is None:
+            pending.pop()
+        elif entry.name.startswith("."):
+            continue
+        elif entry.is_dir(follow_symlinks=False):
+            pending.append(_listed(entry.path, refuse))
+        elif _is_image(entry):
+            yield entry.path.removeprefix("./") if folder == "." else entry.path
+
+
+def _places(argument: str) -> list[_Place]:
+    if argument == STANDARD_INPUT:
+        return [_Place("lines", argument)]
+    if glob.has_magic(argument) and not os.path.lexists(argument):
+        return _matches(argument)
+    return [_place(argument)]
+
+
+def _place(path: str) -> _Place:
+    written = str(Path(path))
+    if os.path.isdir(path):  # noqa: PTH112 - unlike Path's, it takes whatever a line may hold
+        return _Place("folder", written)
+    return _Place("zip" if _is_zip(written) else "file", written)
+
+
+def _matches(pattern: str) -> list[_Place]:
+    found = [_place(path) for path in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
+    folders = () if "**" in pattern else ("folder",)
+    kept = [
+        place
+        for place in found
+        if place.kind in ("zip", *folders)
+        or (place.kind == "file" and Path(place.path).suffix.lower() in SUFFIXES)
+    ]
+    if not kept:
+        raise DataError(
+            f"{pattern} matches no images; expected files that end in one of "
+            f"{', '.join(sorted(SUFFIXES))}, zips or folders of them. Check the pattern."
+        )
+    return kept
+
+
+def _all_files(places: Sequence[_Place]) -> Iterator[ImageFile | None]:
+    for place in places:
+        if place.kind == "lines":
+            yield from _files_of_lines(0 if sys.stdin is None else sys.stdin.fileno())
+        else:
+            yield from _files(place)
+
+
+def _files(place: _Place) -> Iterator[ImageFile]:
+    if place.kind == "zip":
+        yield from _members(place.path)
+        return
+    paths = walk_images(place.path, _refuse) if place.kind == "folder" else [place.path]
+    for path in paths:
+        yield ImageFile(printable_name(path), path)
+
+
+def _members(path: str) -> Iterator[ImageFile]:
+    archive = open_image_files(Path(path))
+    for name in archive.names:
+        hidden = any(part.startswith(".") for part in name.split("/"))
+        if not hidden and _has_suffix(name):
+            # The zip is closed when the last of its members is let go of: a thousand zips on the
+            # command line would be more open files than a process may have.
+            member = LateFile(functools.partial(archive.read, name))
+            yield ImageFile(printable_name(f"{path}/{name}"), member)
+
+
+def _files_of_lines(descriptor: int) -> Iterator[ImageFile | None]:
+    for line in _lines(descriptor):
+        if line is None:
+            yield None
+        elif line:
+            path = os.fsdecode(line)
+            try:
+                yield from _files(_place(path))
+            except DataError as error:  # in the midst of the others it is one that is skipped
+                yield ImageFile(printable_name(path), _Unreadable(printable_name(str(error))))
+
+
+def _lines(descriptor: int) -> Iterator[bytes | None]:
+    """The lines of a stream, each as soon as it is there; None before waiting for more.
+
+    Read without a buffer of Python's, which would hold lines back.
+    """
+    rest = b""
+    while True:
+        if not _has_input(descriptor):
+            yield None
+        block = os.read(descriptor, _BLOCK)
+        *lines, rest = (rest + block).split(b"\n")
+        yield from (line.rstrip(b"\r") if os.name == "nt" else line for line in lines)
+        if not block:
+            yield rest
+            return
+        if len(rest) > _LONGEST_LINE:
+            raise DataError(
+                f"Standard input has a line of more than {_LONGEST_LINE:,} bytes; expected the "
+                "path of an image on each line, as `find` writes them."
+            )
+
+
+def _has_input(descriptor: int) -> bool:
+    try:
+        return bool(select.select([descriptor], [], [], 0)[0])
+    except (OSError, ValueError):  # Windows knows it of sockets only
+        return True
+
+
+def _listed(folder: str, refuse: Callable[[OSError], None]) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return iter(sorted(entries, key=lambda entry: entry.name))
+    except OSError as error:
+        refuse(error)
+        return iter(())
+
+
+def _refuse(error: OSError) -> None:
+    raise DataError(
+        f"{error.filename} cannot be read: {error.strerror}. Check its permissions."
+    ) from error
+
+
+def _is_image(entry: os.DirEntry[str]) -> bool:
+    if not _has_suffix(entry.name):
+        return False
+    if not entry.is_symlink():
+        return entry.is_file(follow_symlinks=False)  # a pipe would be waited for
+    # A link that leads nowhere is named when it is read.
+    return os.path.isfile(entry.path) or not os.path.exists(entry.path)  # noqa: PTH110, PTH113
+
+
+def _has_suffix(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122 - called for every file
+
+
+def _is_zip(path: str) -> bool:
+    suffix = Path(path).suffix.lower()
+    if suffix in SUFFIXES or not os.path.isfile(path):  # noqa: PTH113 - as above
+        return False
+    if suffix == ".zip":
+        return True
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(4) in _ZIP_STARTS
+    except OSError:  # it is named when it is read
+        return False
