@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgecell_runtime.containers import CONTAINERS, SUFFIXES, identify, savedmodel
+from edgecell_runtime.containers import SUFFIXES, container_of, identify
 from edgecell_runtime.containers.base import DIGEST_LENGTH
 from edgecell_runtime.containers.reading import read_whole
 from edgecell_runtime.errors import ArtifactError, EdgecellError, FormatError, ManifestError
@@ -83,7 +83,7 @@ def _read_file(path: Path) -> Artifact:
         raise FormatError(
             "It is neither TFLite nor ONNX, or it is cut short. Copy or export it again."
         )
-    manifest = CONTAINERS[found].read(data)
+    manifest = container_of(found).read(data)
     if manifest.format != found:
         raise ManifestError(
             f"Its manifest is of the format {manifest.format}, the file is {found}."
@@ -92,6 +92,8 @@ def _read_file(path: Path) -> Artifact:
 
 
 def _read_folder(path: Path, copy: Path | None) -> Artifact:
+    from edgecell_runtime.containers import savedmodel  # devices have none
+
     if not savedmodel.recognises(path):
         raise FormatError("It is a folder without a saved_model.pb; expected one artifact.")
     sealed = savedmodel.read(path, MAX_ARTIFACT_BYTES, copy)

@@ -11,6 +11,10 @@ from edgecell_runtime.errors import EngineError, ManifestError
 from edgecell_runtime.manifest import Manifest
 from edgecell_runtime.signature import PIXELS, TensorSpec, encode_pixels
 
+TOGETHER = 16
+"""Images that a graph for one image is given at once, where its engine can and answers the same:
+a third less time in LiteRT."""
+
 
 class Inference:
     """A session that is fed as its manifest says.
@@ -33,13 +37,14 @@ class Inference:
             PIXELS,
         )
         self._quantization = manifest.signature.outputs[0].quantization
+        self._may_go_together: bool | None = None  # not tried yet
         self._columns = manifest.head.output_count(manifest.labels)
 
     def outputs(self, pixels: NDArray[np.uint8]) -> NDArray[np.generic]:
         """What the graph answers, as it comes: steps where its output is quantised.
 
         Where the graph takes batches of a fixed size, the last one is filled up with copies of its
-        last image.
+        last image; one for single images takes ``TOGETHER`` at once, where that changes no answer.
 
         Args:
             pixels: uint8 (n, height, width, channels) of the manifest's preprocessing, n from 1 on.
@@ -52,20 +57,41 @@ class Inference:
         """
         encoded = pixels if self._takes_pixels else encode_pixels(pixels, self._input)
         count = len(encoded)
-        batch = self._batch or count
-        if count == batch:
+        if self._batch in (None, count):
             found = self.session.run((encoded,))[0]
         else:
-            encoded = np.concatenate([encoded, np.repeat(encoded[-1:], -count % batch, axis=0)])
-            starts = range(0, len(encoded), batch)
-            rows = [self.session.run((encoded[start : start + batch],))[0] for start in starts]
-            found = np.concatenate(rows)[:count]
+            found = self._in_batches(encoded, self._batch)
         if found.shape != (count, self._columns):
             raise EngineError(
                 f"The engine answered with the shape {found.shape}; expected "
                 f"{(count, self._columns)}."
             )
         return found
+
+    def _in_batches(self, encoded: NDArray[np.generic], batch: int) -> NDArray[np.generic]:
+        """Runs a graph that was written for batches of one size."""
+        count = len(encoded)
+        whole = count - count % TOGETHER if batch == 1 else 0
+        filling = np.repeat(encoded[-1:], -(count - whole) % batch, axis=0)
+        rest = np.concatenate([encoded[whole:], filling])
+        rows = [
+            *(self._together(chunk) for chunk in _chunks(encoded[:whole], TOGETHER)),
+            *(self.session.run((chunk,))[0] for chunk in _chunks(rest, batch)),
+        ]
+        return np.concatenate(rows)[:count]
+
+    def _together(self, encoded: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Runs ``TOGETHER`` images at once, if that has given the very answers of one at a time."""
+        if self._may_go_together:
+            return self.session.run_together((encoded,))[0]
+        singly = np.concatenate([self.session.run((image,))[0] for image in _chunks(encoded, 1)])
+        if self._may_go_together is None:
+            try:
+                found = self.session.run_together((encoded,))[0]
+                self._may_go_together = np.array_equal(found, singly)
+            except EngineError:
+                self._may_go_together = False
+        return singly
 
     def logits(self, pixels: NDArray[np.uint8]) -> list[list[float]]:
         """The outputs as real numbers, by image, then by output; see ``outputs``.
@@ -83,6 +109,10 @@ class Inference:
                 "The model answered with values that are not numbers; it is damaged at its source."
             )
         return rows
+
+
+def _chunks(images: NDArray[np.generic], size: int) -> list[NDArray[np.generic]]:
+    return [images[start : start + size] for start in range(0, len(images), size)]
 
 
 def _check_signature(session: Session, manifest: Manifest) -> None:

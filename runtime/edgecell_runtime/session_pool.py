@@ -14,6 +14,11 @@ from edgecell_runtime.errors import EngineError
 _PATIENCE_SECONDS = 10.0
 """How long ``close`` waits for a call that is under way."""
 
+_FORKED = (
+    "The classifier was opened before this process was forked, and engines do not survive that; "
+    "open it in each process, or start processes with `spawn`."
+)
+
 
 class SessionPool(Session):
     """Lends each call a session that nobody else uses; with one session, it is a lock.
@@ -40,13 +45,22 @@ class SessionPool(Session):
                 which an engine's threads do not exist and a call might never return.
         """
         if os.getpid() != self._process:
-            raise EngineError(
-                "The classifier was opened before this process was forked, and engines do not "
-                "survive that; open it in each process, or start processes with `spawn`."
-            )
+            raise EngineError(_FORKED)
         session = self._free.get()
         try:
             return session.run(inputs)
+        finally:
+            self._free.put(session)
+
+    def run_together(
+        self, inputs: Sequence[NDArray[np.generic]]
+    ) -> tuple[NDArray[np.generic], ...]:
+        """As ``run``, with more images at once than the signature's batch; see ``Session``."""
+        if os.getpid() != self._process:
+            raise EngineError(_FORKED)
+        session = self._free.get()
+        try:
+            return session.run_together(inputs)
         finally:
             self._free.put(session)
 

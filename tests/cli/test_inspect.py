@@ -7,7 +7,7 @@ from support.command_line import Outcome, invoke, write_file
 
 from edgecell_runtime import codec
 from edgecell_runtime.artifact import read_artifact
-from edgecell_runtime.containers import CONTAINERS, savedmodel
+from edgecell_runtime.containers import container_of, savedmodel
 from edgecell_runtime.manifest import Format
 
 BOTH = pytest.mark.parametrize("artifact_format", ["tflite", "onnx"])
@@ -16,7 +16,7 @@ BOTH = pytest.mark.parametrize("artifact_format", ["tflite", "onnx"])
 @pytest.fixture
 def full(tmp_path: Path) -> Path:
     """An int8 artifact whose manifest has every key."""
-    sealed = CONTAINERS["tflite"].seal(models.int8_tflite_model(), artifacts.full_manifest())
+    sealed = container_of("tflite").seal(models.int8_tflite_model(), artifacts.full_manifest())
     return write_file(tmp_path / "full.tflite", sealed)
 
 
@@ -131,7 +131,7 @@ def test_graph_that_cannot_be_read_gives_a_note(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = models.onnx_model().replace(b"Gemm", b"Gemn")
-    sealed = CONTAINERS["onnx"].seal(model, artifacts.tiny_manifest("onnx"))
+    sealed = container_of("onnx").seal(model, artifacts.tiny_manifest("onnx"))
     outcome = invoke(capsys, "inspect", write_file(tmp_path / "x.onnx", sealed))
     assert outcome.status == 0
     assert "Operators and parameters are not shown." in outcome.err

@@ -22,7 +22,7 @@ from edgecell_export.formats.tflite_metadata import ALIGNMENT, ENTRY_NAME, with_
 from edgecell_export.prepare.graph import Chain, Graph, Part
 from edgecell_export.recipes import RECIPES
 from edgecell_runtime.classifier import Classifier
-from edgecell_runtime.containers import CONTAINERS
+from edgecell_runtime.containers import container_of
 from edgecell_runtime.engines import engine_for
 from edgecell_runtime.heads import Head, HeadKind
 from edgecell_runtime.manifest import Manifest
@@ -133,7 +133,9 @@ def test_artifact_is_still_read_when_it_has_no_metadata(
 ) -> None:
     model = conversions.path("tflite", "float32")
     older = tmp_path / "older.tflite"
-    older.write_bytes(CONTAINERS["tflite"].seal(model.read_bytes(), manifest_of(model, "float32")))
+    older.write_bytes(
+        container_of("tflite").seal(model.read_bytes(), manifest_of(model, "float32"))
+    )
     assert ENTRY_NAME.encode() not in older.read_bytes()
     with Classifier.open(older) as before, Classifier.open(sealed / "float32.tflite") as after:
         assert before.manifest == after.manifest

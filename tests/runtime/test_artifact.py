@@ -7,7 +7,7 @@ from support import artifacts
 
 from edgecell_runtime import artifact as artifact_module
 from edgecell_runtime.artifact import read_artifact
-from edgecell_runtime.containers import CONTAINERS
+from edgecell_runtime.containers import container_of
 from edgecell_runtime.errors import ArtifactError, FormatError, IntegrityError, ManifestError
 from edgecell_runtime.manifest import Format
 
@@ -55,7 +55,7 @@ def test_artifact_is_refused_when_its_manifest_is_of_another_format(
     other: Format = "onnx" if artifact_format == "tflite" else "tflite"
     model, manifest = artifacts.tiny_model(artifact_format), artifacts.tiny_manifest(other)
     path = tmp_path / "model"
-    path.write_bytes(CONTAINERS[artifact_format].seal(model, manifest))
+    path.write_bytes(container_of(artifact_format).seal(model, manifest))
     with pytest.raises(ManifestError, match=f"Its manifest is of the format {other}, the file is"):
         read_artifact(path)
 
@@ -124,6 +124,6 @@ def test_artifact_is_refused_when_its_manifest_is_of_version_2(tmp_path: Path) -
     manifest = artifacts.tiny_manifest("onnx")
     newer = dataclasses.replace(manifest, schema_version=2)  # type: ignore[arg-type]
     path = tmp_path / "newer.onnx"
-    path.write_bytes(CONTAINERS["onnx"].seal(artifacts.tiny_model("onnx"), newer))
+    path.write_bytes(container_of("onnx").seal(artifacts.tiny_model("onnx"), newer))
     with pytest.raises(ManifestError, match="schema_version is 2, expected one of 1"):
         read_artifact(path)

@@ -11,7 +11,7 @@ from support.pictures import encoded, gradient
 
 from edgecell_runtime import Classifier, classifier
 from edgecell_runtime.artifact import Artifact, read_artifact
-from edgecell_runtime.containers import CONTAINERS, savedmodel
+from edgecell_runtime.containers import container_of, savedmodel
 from edgecell_runtime.engines import ENGINES, Engine, Session
 from edgecell_runtime.engines.fake import FakeSession
 from edgecell_runtime.errors import ArtifactError, EngineError, ManifestError
@@ -59,7 +59,7 @@ def test_int8_artifact_answers_within_one_step(tmp_path: Path) -> None:
         golden=artifacts.full_manifest().golden,
     )
     path = tmp_path / "int8.tflite"
-    path.write_bytes(CONTAINERS["tflite"].seal(models.int8_tflite_model(), manifest))
+    path.write_bytes(container_of("tflite").seal(models.int8_tflite_model(), manifest))
     pixels = models.random_pixels(6)
     with Classifier.open(path, threads=1) as opened:
         difference = opened.logits(pixels) - models.int8_expected_logits(pixels)
@@ -135,7 +135,7 @@ def test_session_is_closed_when_the_manifest_is_of_another_graph(
 def test_graph_is_refused_when_another_manifest_was_sealed_into_it(tmp_path: Path) -> None:
     manifest = artifacts.tiny_manifest("onnx", batch=2)
     path = tmp_path / "model.onnx"
-    path.write_bytes(CONTAINERS["onnx"].seal(models.onnx_model(1), manifest))
+    path.write_bytes(container_of("onnx").seal(models.onnx_model(1), manifest))
     with pytest.raises(ManifestError, match="The graph's input is"):
         Classifier.open(path)
 
@@ -152,7 +152,7 @@ def test_engine_error_is_said_when_a_sealed_graph_is_broken(
 ) -> None:
     manifest = artifacts.tiny_manifest(artifact_format)
     path = tmp_path / f"model.{artifact_format}"
-    path.write_bytes(CONTAINERS[artifact_format].seal(BROKEN[artifact_format], manifest))
+    path.write_bytes(container_of(artifact_format).seal(BROKEN[artifact_format], manifest))
     with pytest.raises(EngineError, match="refuses the model"):
         Classifier.open(path)
 

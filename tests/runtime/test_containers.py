@@ -1,6 +1,7 @@
 """Manifests inside TFLite, ONNX and SavedModel: what others read of them, and what is refused."""
 
 import hashlib
+import typing
 import zipfile
 from pathlib import Path
 
@@ -11,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import artifacts, models
 
-from edgecell_runtime.containers import CONTAINERS, SUFFIXES, identify
+from edgecell_runtime.containers import SUFFIXES, container_of, identify
 from edgecell_runtime.containers import onnx as onnx_container
 from edgecell_runtime.containers.base import DIGEST_LENGTH
 from edgecell_runtime.engines import engine_for
-from edgecell_runtime.errors import ArtifactError, IntegrityError, ManifestError
+from edgecell_runtime.errors import ArtifactError, FormatError, IntegrityError, ManifestError
 from edgecell_runtime.manifest import MAX_MANIFEST_BYTES, Format, Manifest
 
 FORMATS: list[Format] = ["tflite", "onnx"]
@@ -28,7 +29,7 @@ def read(data: bytes) -> Manifest:
     found = identify(data)
     if found is None:
         raise ArtifactError("of no known format")
-    return CONTAINERS[found].read(data)
+    return container_of(found).read(data)
 
 
 def reseal(body: bytes) -> bytes:
@@ -87,7 +88,7 @@ def test_onnx_artifact_keeps_metadata_that_was_there_before() -> None:
     model = onnx.load_model_from_string(models.onnx_model())
     onnx.helper.set_model_props(model, {"author": "someone"})
     manifest = artifacts.tiny_manifest("onnx")
-    sealed = CONTAINERS["onnx"].seal(model.SerializeToString(), manifest)
+    sealed = container_of("onnx").seal(model.SerializeToString(), manifest)
     assert read(sealed) == manifest
     keys = {entry.key for entry in onnx.load_model_from_string(sealed).metadata_props}
     assert keys == {"author", "edgecell.manifest", "edgecell.sha256"}
@@ -123,7 +124,7 @@ def test_refusal_says_damaged_when_the_model_was_changed(artifact_format: Format
     changed = bytearray(SEALED[artifact_format])
     changed[200] ^= 1
     with pytest.raises(IntegrityError, match="The file is damaged: its bytes hash to"):
-        CONTAINERS[artifact_format].read(bytes(changed))
+        container_of(artifact_format).read(bytes(changed))
 
 
 @BOTH
@@ -144,7 +145,7 @@ def metadata(key: bytes, value: bytes) -> bytes:
 
 
 KEY, VALUE = onnx_container.MANIFEST_KEY, artifacts.tiny_manifest("onnx").to_json()
-DIGEST = CONTAINERS["onnx"].seal_marker
+DIGEST = container_of("onnx").seal_marker
 
 
 @pytest.mark.parametrize(
@@ -170,7 +171,7 @@ def test_resealed_files_give_a_manifest_or_an_artifact_error(
     artifact_format: Format, changes: list[tuple[int, int]]
 ) -> None:
     """Someone who can compute a digest can write anything before it."""
-    container = CONTAINERS[artifact_format]
+    container = container_of(artifact_format)
     body = bytearray(SEALED[artifact_format][:-DIGEST_LENGTH])
     start, end = len(artifacts.tiny_model(artifact_format)), len(body) - len(container.seal_marker)
     for position, value in changes:
@@ -188,5 +189,10 @@ def test_any_bytes_are_of_no_format_or_refused(data: bytes) -> None:
         read(reseal(data))
 
 
-def test_every_single_file_format_has_a_suffix() -> None:
-    assert set(SUFFIXES.values()) == {*CONTAINERS, "savedmodel"}
+def test_every_format_has_a_suffix() -> None:
+    assert set(SUFFIXES.values()) == set(typing.get_args(Format))
+
+
+def test_container_is_refused_when_the_format_is_a_folder() -> None:
+    with pytest.raises(FormatError, match="savedmodel is not one file"):
+        container_of("savedmodel")

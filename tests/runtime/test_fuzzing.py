@@ -26,7 +26,7 @@ from support.hostile_strategies import (
 
 from edgecell_runtime.artifact import read_artifact
 from edgecell_runtime.classifier import Classifier
-from edgecell_runtime.containers import CONTAINERS, savedmodel
+from edgecell_runtime.containers import container_of, savedmodel
 from edgecell_runtime.errors import ArtifactError, EdgecellError
 from edgecell_runtime.manifest import Format, Manifest
 
@@ -107,7 +107,7 @@ def with_manifest(artifact_format: Format, written: bytes, text: bytes) -> bytes
             return text
 
     manifest = typing.cast(Manifest, Forged())
-    return CONTAINERS[artifact_format].seal(artifacts.tiny_model(artifact_format), manifest)
+    return container_of(artifact_format).seal(artifacts.tiny_model(artifact_format), manifest)
 
 
 # Files

@@ -12,7 +12,7 @@ from support.hostile import refusal
 
 from edgecell_runtime.artifact import read_artifact
 from edgecell_runtime.classifier import Classifier
-from edgecell_runtime.containers import CONTAINERS, reading
+from edgecell_runtime.containers import container_of, reading
 from edgecell_runtime.containers.base import check_seal
 from edgecell_runtime.containers.protobuf import bytes_field
 from edgecell_runtime.errors import ArtifactError, FormatError, IntegrityError
@@ -153,7 +153,7 @@ def test_manifest_of_another_model_breaks_the_seal(tmp_path: Path, artifact_form
 
 def test_seal_is_checked_without_a_copy_of_the_file() -> None:
     """Counted in bytes that Python holds, not in time."""
-    container = CONTAINERS["tflite"]
+    container = container_of("tflite")
     data = container.seal(models.tflite_model() + bytes(8_000_000), artifacts.tiny_manifest())
     tracemalloc.start()
     try:
@@ -173,7 +173,7 @@ def test_opening_holds_the_file_once(tmp_path: Path, artifact_format: Format) ->
         padding = bytes_field(6, padding)
     path = tmp_path / "large"
     manifest = artifacts.tiny_manifest(artifact_format)
-    path.write_bytes(CONTAINERS[artifact_format].seal(model + padding, manifest))
+    path.write_bytes(container_of(artifact_format).seal(model + padding, manifest))
     tracemalloc.start()
     try:
         artifact = read_artifact(path)

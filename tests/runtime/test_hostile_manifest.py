@@ -10,7 +10,7 @@ from support.hostile import MANIFEST, Member, archive, refusal, reseal
 
 from edgecell_runtime.artifact import read_artifact
 from edgecell_runtime.classifier import Classifier
-from edgecell_runtime.containers import CONTAINERS
+from edgecell_runtime.containers import container_of
 from edgecell_runtime.containers import onnx as container
 from edgecell_runtime.errors import EdgecellError
 from edgecell_runtime.manifest import Format, Manifest
@@ -22,7 +22,7 @@ def sealed(text: bytes, artifact_format: Format) -> bytes:
     if artifact_format == "tflite":
         return archive([Member(MANIFEST, text)])
     entry = container._entry(container.MANIFEST_KEY, text)
-    return reseal(models.onnx_model() + entry + CONTAINERS["onnx"].seal_marker)
+    return reseal(models.onnx_model() + entry + container_of("onnx").seal_marker)
 
 
 def with_value(key: str, value: str) -> bytes:

@@ -10,7 +10,7 @@ from support import artifacts, models
 from support.hostile import length_claim, nested, refusal, reseal, sealed_onnx
 
 from edgecell_runtime.artifact import read_artifact
-from edgecell_runtime.containers import CONTAINERS, onnx_graph, protobuf
+from edgecell_runtime.containers import container_of, onnx_graph, protobuf
 from edgecell_runtime.containers import onnx as container
 from edgecell_runtime.containers.protobuf import BYTES, bytes_field, to_varint
 from edgecell_runtime.manifest import MAX_MANIFEST_BYTES
@@ -229,7 +229,7 @@ def test_file_of_tiny_fields_is_refused_after_a_bounded_number(
 
 KEY, VALUE = container.MANIFEST_KEY, artifacts.tiny_manifest("onnx").to_json()
 DIGEST = container._entry(container.DIGEST_KEY, container.BLANK_DIGEST)
-MARKER = CONTAINERS["onnx"].seal_marker
+MARKER = container_of("onnx").seal_marker
 PAIR = bytes_field(1, KEY) + bytes_field(2, VALUE)
 
 

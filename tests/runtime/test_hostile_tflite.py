@@ -21,7 +21,7 @@ from support.hostile import (
 )
 
 from edgecell_runtime.artifact import read_artifact
-from edgecell_runtime.containers import CONTAINERS
+from edgecell_runtime.containers import container_of
 from edgecell_runtime.manifest import MAX_MANIFEST_BYTES
 
 OURS = manifest_member()
@@ -199,7 +199,7 @@ def _model(change: Callable[[schema.ModelT], None]) -> bytes:
     change(model)
     builder = flatbuffers.Builder(4096)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    return CONTAINERS["tflite"].seal(bytes(builder.Output()), artifacts.tiny_manifest())
+    return container_of("tflite").seal(bytes(builder.Output()), artifacts.tiny_manifest())
 
 
 def _external_buffers(model: schema.ModelT) -> None:
@@ -249,5 +249,5 @@ def test_model_is_refused_when_it_asks_for_more_than_computing(
 @pytest.mark.parametrize("root", [0, 1, 1 << 31, (1 << 32) - 1])
 def test_model_is_refused_when_its_root_lies_outside(tmp_path: Path, root: int) -> None:
     model = root.to_bytes(4, "little") + b"TFL3" + bytes(100)
-    data = CONTAINERS["tflite"].seal(model, artifacts.tiny_manifest())
+    data = container_of("tflite").seal(model, artifacts.tiny_manifest())
     assert "cut short or damaged" in refusal(tmp_path, data, "tflite")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecell_runtime.containers import CONTAINERS
+from edgecell_runtime.containers import container_of
 from edgecell_runtime.golden import FORMULA, golden_inputs
 from edgecell_runtime.heads import Head
 from edgecell_runtime.manifest import (
@@ -129,7 +129,7 @@ def tiny_model(artifact_format: Format, batch: int | None = None) -> bytes:
 def tiny_artifact(artifact_format: Format, batch: int | None = None) -> bytes:
     """A tiny graph, sealed."""
     manifest = tiny_manifest(artifact_format, batch)
-    return CONTAINERS[artifact_format].seal(tiny_model(artifact_format, batch), manifest)
+    return container_of(artifact_format).seal(tiny_model(artifact_format, batch), manifest)
 
 
 def write_artifact(folder: Path, artifact_format: Format) -> Path:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from edgecell.cli import run
 from edgecell_runtime import codec
-from edgecell_runtime.containers import CONTAINERS
+from edgecell_runtime.containers import container_of
 from edgecell_runtime.manifest import Format, Manifest
 from edgecell_train.runs import RECORD, Run, point_latest
 from support import artifacts, models
@@ -79,7 +79,7 @@ def seal(path: Path, manifest: Manifest) -> Path:
     """A tiny graph with another manifest."""
     model = artifacts.tiny_model(manifest.format)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(CONTAINERS[manifest.format].seal(model, manifest))
+    path.write_bytes(container_of(manifest.format).seal(model, manifest))
     return path
 
 

@@ -24,7 +24,7 @@ from typing import Final, NoReturn
 
 from edgecell_runtime import images
 from edgecell_runtime.artifact import read_artifact
-from edgecell_runtime.containers import CONTAINERS
+from edgecell_runtime.containers import container_of
 from edgecell_runtime.containers.base import DIGEST_LENGTH
 from edgecell_runtime.errors import ArtifactError, EdgecellError, ImageError, ManifestError
 from edgecell_runtime.manifest import Format, Manifest
@@ -67,7 +67,7 @@ def reseal(body: bytes) -> bytes:
 
 def forged(data: bytes, artifact_format: Format) -> bytes:
     """The file with its seal put right again, so that the parser behind it is reached."""
-    marker = CONTAINERS[artifact_format].seal_marker
+    marker = container_of(artifact_format).seal_marker
     body = data[:-DIGEST_LENGTH]
     return reseal(body if body.endswith(marker) else data + marker)
 
@@ -143,7 +143,7 @@ def seeds(target: str) -> list[bytes]:
         return [manifest.to_json() for manifest in manifests]
     if target == "tflite":
         model = artifacts.tiny_model("tflite")
-        return [CONTAINERS["tflite"].seal(model, manifest) for manifest in manifests]
+        return [container_of("tflite").seal(model, manifest) for manifest in manifests]
     if target == "onnx":
         return [artifacts.tiny_artifact("onnx"), artifacts.tiny_artifact("onnx", 1)]
     picture = pictures.gradient()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgecell_runtime.artifact import read_artifact
-from edgecell_runtime.containers import CONTAINERS
+from edgecell_runtime.containers import container_of
 from edgecell_runtime.containers import tflite as container
 from edgecell_runtime.containers.protobuf import BYTES, bytes_field, to_varint
 from edgecell_runtime.errors import ArtifactError
@@ -122,7 +122,7 @@ def changed(member: Member, **changes: object) -> Member:
 
 def sealed_onnx(model: bytes) -> bytes:
     """An ONNX model with a manifest, sealed as an export seals it."""
-    return CONTAINERS["onnx"].seal(model, artifacts.tiny_manifest("onnx"))
+    return container_of("onnx").seal(model, artifacts.tiny_manifest("onnx"))
 
 
 def length_claim(number: int, length: int) -> bytes:

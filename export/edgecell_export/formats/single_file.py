@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from edgecell_export.formats.base import Converter
-from edgecell_runtime.containers import CONTAINERS
+from edgecell_runtime.containers import container_of
 from edgecell_runtime.manifest import Manifest
 
 
@@ -12,4 +12,4 @@ class SingleFileConverter(Converter):
 
     def seal(self, model: Path, manifest: Manifest, artifact: Path) -> None:
         """Puts the manifest behind the model's bytes."""
-        artifact.write_bytes(CONTAINERS[self.format].seal(model.read_bytes(), manifest))
+        artifact.write_bytes(container_of(self.format).seal(model.read_bytes(), manifest))

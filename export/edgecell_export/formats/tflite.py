@@ -29,7 +29,7 @@ from edgecell_export.output_capture import converter_output
 from edgecell_export.prepare import Graph
 from edgecell_export.prepare.nodes import Conv2D, Dense, DepthwiseConv2D, Node
 from edgecell_export.tensorflow import import_tensorflow
-from edgecell_runtime.containers import CONTAINERS
+from edgecell_runtime.containers import container_of
 from edgecell_runtime.engines import engine_for
 from edgecell_runtime.errors import ConversionError, EdgecellError, EngineError, RecipeError
 from edgecell_runtime.manifest import Manifest
@@ -105,7 +105,7 @@ class TFLiteConverter(SingleFileConverter):
 
     def seal(self, model: Path, manifest: Manifest, artifact: Path) -> None:
         data = with_metadata(model.read_bytes(), manifest)
-        artifact.write_bytes(CONTAINERS[self.format].seal(data, manifest))
+        artifact.write_bytes(container_of(self.format).seal(data, manifest))
 
 
 def _convert(tensorflow: Any, conversion: Conversion) -> bytes:

@@ -18,7 +18,6 @@ class Container:
     """How one format carries a manifest.
 
     Attributes:
-        recognises: Tells whether bytes are of this format, from their structure.
         attach: Appends a manifest to a converter's model; the result ends in a blank digest.
         find_manifest: The manifest's JSON in a sealed file.
         refuse_hostile: Raises ``FormatError`` where a sealed file asks more of an engine than to
@@ -26,7 +25,6 @@ class Container:
         seal_marker: The bytes that stand right before the digest.
     """
 
-    recognises: Callable[[bytes], bool]
     attach: Callable[[bytes, Manifest], bytes]
     find_manifest: Callable[[bytes], bytes]
     refuse_hostile: Callable[[bytes], None]

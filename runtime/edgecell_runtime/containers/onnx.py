@@ -76,7 +76,6 @@ def _entry(key: bytes, value: bytes) -> bytes:
 
 
 CONTAINER = Container(
-    recognises,
     attach,
     find_manifest,
     refuse_hostile,

@@ -20,11 +20,6 @@ _COMMENT_LENGTH = len(_MARKER + BLANK_DIGEST)
 _OLDEST = (1980, 1, 1, 0, 0, 0)
 
 
-def recognises(data: bytes) -> bool:
-    """True where the bytes carry TFLite's file identifier."""
-    return data[4:8] == b"TFL3"
-
-
 def output_labels_name(manifest: Manifest) -> str:
     """The archive's file that has one line an output.
 
@@ -84,4 +79,4 @@ def refuse_hostile(data: bytes) -> None:
     tflite_model.refuse_hostile(data, read_archive(data, _COMMENT_LENGTH).start)
 
 
-CONTAINER = Container(recognises, attach, find_manifest, refuse_hostile, seal_marker=_MARKER)
+CONTAINER = Container(attach, find_manifest, refuse_hostile, seal_marker=_MARKER)

@@ -59,6 +59,20 @@ class Session(abc.ABC):
             EngineError: The engine failed.
         """
 
+    def run_together(
+        self,
+        inputs: Sequence[NDArray[np.generic]],  # noqa: ARG002 - for engines that can
+    ) -> tuple[NDArray[np.generic], ...]:
+        """Runs more images at once than the signature's batch, where the engine can.
+
+        A graph may have been written for one image alone; whoever calls this makes sure that the
+        answers are those of ``run``.
+
+        Raises:
+            EngineError: The engine cannot, or failed.
+        """
+        raise EngineError("The engine runs batches of the signature's size only.")
+
     @abc.abstractmethod
     def close(self) -> None:
         """Frees the model; a second call does nothing."""

@@ -35,15 +35,27 @@ class LiteRTSession(Session):
         except Exception as error:  # LiteRT raises RuntimeError and ValueError, by version
             raise EngineError(f"LiteRT refuses the model: {error}") from error
         self._inputs = [item["index"] for item in inputs]
-        self._shapes = [tuple(map(int, item["shape"])) for item in inputs]
+        self._shapes = self._own_shapes = [tuple(map(int, item["shape"])) for item in inputs]
         self._outputs = [item["index"] for item in outputs]
 
     def run(self, inputs: Sequence[NDArray[np.generic]]) -> tuple[NDArray[np.generic], ...]:
+        return self._run(inputs, strict=True)
+
+    def run_together(
+        self, inputs: Sequence[NDArray[np.generic]]
+    ) -> tuple[NDArray[np.generic], ...]:
+        return self._run(inputs, strict=False)
+
+    def _run(
+        self, inputs: Sequence[NDArray[np.generic]], *, strict: bool
+    ) -> tuple[NDArray[np.generic], ...]:
         interpreter = self._interpreter
         if interpreter is None:
             raise EngineError("The session is closed.")
         try:
-            self._fit([array.shape for array in inputs])
+            shapes = [array.shape for array in inputs]
+            if shapes != self._shapes:
+                self._fit(shapes, strict=strict and shapes != self._own_shapes)
             for index, array in zip(self._inputs, inputs, strict=True):
                 interpreter.set_tensor(index, array)
             interpreter.invoke()
@@ -54,12 +66,11 @@ class LiteRTSession(Session):
     def close(self) -> None:
         self._interpreter = None
 
-    def _fit(self, shapes: list[tuple[int, ...]]) -> None:
-        """Makes room for inputs of these shapes, where the model leaves a size open."""
-        if shapes == self._shapes:
-            return
+    def _fit(self, shapes: list[tuple[int, ...]], *, strict: bool) -> None:
+        """Makes room for inputs of these shapes; if strict, only where a size is left open."""
+        self._shapes = []  # none fits until all is done
         for index, shape in zip(self._inputs, shapes, strict=True):
-            self._interpreter.resize_tensor_input(index, shape, strict=True)
+            self._interpreter.resize_tensor_input(index, shape, strict=strict)
         self._interpreter.allocate_tensors()
         self._shapes = shapes
 
