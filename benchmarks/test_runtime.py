@@ -67,6 +67,18 @@ def test_predict_from_array_of_the_right_size(
     assert_answers(benchmark(classifier.predict, models.random_pixels(1)[0]))
 
 
+@pytest.mark.benchmark(group="Classifier.predict_many")
+def test_predict_many_from_64_png_files(
+    benchmark: BenchmarkFixture, classifier: Classifier, png: bytes, tmp_path: Path
+) -> None:
+    paths = [tmp_path / f"cell-{number}.png" for number in range(64)]
+    for path in paths:
+        path.write_bytes(png)
+    predictions = benchmark(lambda: list(classifier.predict_many(paths)))
+    assert len(predictions) == 64
+    assert_answers(predictions[0])
+
+
 @pytest.mark.benchmark(group="Session.run")
 @pytest.mark.parametrize("form", ["tflite", "onnx"])
 def test_session_run(benchmark: BenchmarkFixture, form: Format) -> None:
