@@ -1,10 +1,13 @@
 """Many images: decoded and classified in several threads, answered in order, in bounded memory."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
+
+from edgecell_runtime.session_pool import require_own_process
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -35,7 +38,7 @@ def map_in_order(
         One answer an item. What ``answer`` or the iterable raises comes out in its place, after
         the answers before it.
     """
-    source = iter(items)
+    source, process = iter(items), os.getpid()
     pending: deque[Future[list[Answer]]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="edgecell") as pool:
         try:
@@ -48,8 +51,10 @@ def map_in_order(
                     break
                 while pending and (len(pending) > 2 * workers or pending[0].done()):
                     yield from pending.popleft().result()
+                    require_own_process(process)
             while pending:
                 yield from pending.popleft().result()
+                require_own_process(process)
             if failure is not None:
                 raise failure
         finally:

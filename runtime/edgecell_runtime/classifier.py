@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # asyncio takes longer to import than all of this package
     from edgecell_runtime.streaming import Frames, PredictionStream
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Prediction:
     """The answer for one image.
 
@@ -169,7 +169,8 @@ class Classifier:
     ) -> Iterator[Prediction | ImageError]:
         """Classifies many images: decoded in several threads, answered in their order.
 
-        Images are taken from the iterable as they are needed, a few dozen ahead. For a camera, see
+        Images are taken from the iterable as they are needed, at most ``16 * (2 * workers + 1)``
+        ahead: give paths and not arrays where images are large. For a camera, see
         ``stream``; for the most images a second, open the classifier with ``threads=1`` and as many
         sessions as there are CPUs.
 
@@ -188,6 +189,11 @@ class Classifier:
         """
         from edgecell_runtime.bulk import map_in_order
 
+        if isinstance(images, str | bytes | os.PathLike) or getattr(images, "ndim", 4) < 4:
+            raise ImageError(
+                "predict_many takes several images and was given one; put it into a list, or call "
+                "predict."
+            )
         answers = map_in_order(self._answer_each, images, workers=workers or allowed_cpus())
         for answer in answers:
             if isinstance(answer, ImageError) and not return_exceptions:

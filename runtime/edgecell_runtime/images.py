@@ -118,6 +118,7 @@ def _read_open_file(file: BinaryFile) -> bytes:
             return b"".join(parts)
         parts.append(part)  # pipes and sockets give what they have, which may be less
         left -= len(part)
+    parts.clear()  # or the error's traceback would hold them
     raise ImageError(f"image has more than {MAX_FILE_BYTES:,} bytes, which is the most read.")
 
 

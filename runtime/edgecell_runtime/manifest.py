@@ -18,6 +18,12 @@ from edgecell_runtime.signature import Signature
 MAX_MANIFEST_BYTES = 1 << 20
 """A larger manifest is refused before it is parsed."""
 
+MOST_STEPS = 2560
+"""Of an output of 16 bits, 10 of 8 bits: an export allows no more, and a proof by more is none."""
+
+MOST_DIFFERENCE = 0.2
+"""Of a probability; an export allows no more."""
+
 _UNSHOWN = frozenset(
     chr(code)
     for start, end in (
@@ -54,6 +60,15 @@ class Golden:
     outputs: tuple[tuple[float, ...], ...] = ()
     allowed_steps: int = 0
     allowed_difference: float = 1e-3
+
+    def __post_init__(self) -> None:
+        for rows in (self.probabilities, self.outputs):
+            if len({len(row) for row in rows}) > 1:
+                raise ValueError("golden answers have one number an output, each row as many.")
+        if not 0 <= self.allowed_steps <= MOST_STEPS:
+            raise ValueError(f"engines may be 0 to {MOST_STEPS:,} steps apart, no more.")
+        if not 0 <= self.allowed_difference <= MOST_DIFFERENCE:
+            raise ValueError(f"engines may be 0 to {MOST_DIFFERENCE} apart, no more.")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The one preprocessing: training, calibration, parity, evaluation and prediction all call it."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -40,7 +41,7 @@ class PreprocessSpec:
         """Channels of the graph's input."""
         return len(self.color_mode)
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, int, int]:
         """(height, width, channels)."""
         return (self.height, self.width, self.channels)
@@ -58,7 +59,7 @@ class PreprocessSpec:
         Raises:
             ImageError: The image cannot be read, or is refused.
         """
-        if type(source) is np.ndarray and self._is_ready(source):
+        if type(source) is np.ndarray and source.shape == self.shape and source.dtype == np.uint8:
             return source
         image = open_image(source, self.background)
         if image.mode != self.color_mode:
@@ -66,6 +67,3 @@ class PreprocessSpec:
         if image.size != (self.width, self.height):
             image = image.resize((self.width, self.height), Image.Resampling.BILINEAR)
         return np.asarray(image, dtype=np.uint8).reshape(self.shape)
-
-    def _is_ready(self, array: NDArray[np.uint8]) -> bool:
-        return array.shape == self.shape and array.dtype == np.uint8

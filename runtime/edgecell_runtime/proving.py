@@ -1,5 +1,6 @@
 """Choosing an engine: the first of the written order that gives the artifact's golden answers."""
 
+import contextlib
 import sys
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ from edgecell_runtime.golden import golden_inputs
 from edgecell_runtime.inference import Inference
 from edgecell_runtime.manifest import Golden, Manifest
 from edgecell_runtime.session_pool import SessionPool
+
+_DEPENDS_ON_BATCH = "dynamic_int8"
+"""Its ranges are those of all images that are run together, so that only single ones compare."""
 
 _OLD_DIFFERENCE = 1e-3
 """Of a probability, where a float32 artifact carries its source model's answers alone."""
@@ -71,8 +75,7 @@ def open_proved(
     for candidate in engines_for(artifact.format, engine):
         opened: list[Session] = []
         try:
-            reason = _proof(candidate, artifact, threads, opened)
-            opened += [candidate.open(artifact.data, threads) for _ in range(sessions - 1)]
+            reason = _proof(candidate, artifact, (threads, sessions), opened)
         except EdgecellError as error:
             _close(opened)
             trials.append(EngineTrial(candidate.name, _version(candidate), False, str(error)))
@@ -86,13 +89,12 @@ def open_proved(
     raise _refusal(errors, trials)
 
 
-def golden_outputs(inference: Inference, manifest: Manifest, formula: str) -> NDArray[np.generic]:
-    """What a graph answers to the inputs of a formula, one at a time.
+def golden_outputs(inference: Inference, inputs: NDArray[np.uint8]) -> NDArray[np.generic]:
+    """What a graph answers to golden inputs, one at a time.
 
     Returns:
         (inputs, outputs), as ``Inference.outputs`` gives them.
     """
-    inputs = golden_inputs(formula, manifest.preprocessing.shape)
     return np.concatenate([inference.outputs(image[np.newaxis]) for image in inputs])
 
 
@@ -108,48 +110,68 @@ def prove(session: Session, manifest: Manifest) -> str:
     """
     inference, golden = Inference(session, manifest), manifest.golden
     if golden.outputs:
-        found = golden_outputs(inference, manifest, golden.formula)
         expected = np.array(golden.outputs)
-        if found.shape != expected.shape:
-            raise EngineError(
-                f"The artifact carries golden answers of the shape {expected.shape}; expected "
-                f"{found.shape}."
-            )
-        if manifest.signature.outputs[0].quantization is not None:
-            return _compare_steps(found, expected, golden)
-        return _compare_probabilities(
-            _probabilities(found, manifest),
-            _probabilities(expected, manifest),
-            golden.allowed_difference,
-        )
-    if golden.probabilities and manifest.recipe == "float32":
-        found = golden_outputs(inference, manifest, golden.formula)
+    elif golden.probabilities and manifest.recipe == "float32":
         expected = np.array(golden.probabilities)
+    else:
+        return "not proved: the artifact carries no golden answers of its own; export it again"
+    inputs = golden_inputs(golden.formula, manifest.preprocessing.shape)
+    if len(inputs) != len(expected):
+        raise ManifestError(
+            f"The manifest carries {len(expected)} golden answers; the formula {golden.formula} "
+            f"has {len(inputs)} inputs."
+        )
+    reason = _compare(golden_outputs(inference, inputs), expected, manifest)
+    takes_any_batch = session.signature.inputs[0].shape[0] is None
+    if takes_any_batch and manifest.recipe != _DEPENDS_ON_BATCH:
+        _compare(inference.outputs(inputs), expected, manifest)
+    return reason
+
+
+def _compare(found: NDArray[np.generic], expected: NDArray[np.float64], manifest: Manifest) -> str:
+    golden = manifest.golden
+    if not golden.outputs:
         return _compare_probabilities(_probabilities(found, manifest), expected, _OLD_DIFFERENCE)
-    return "not proved: the artifact carries no golden answers of its own; export it again"
+    if found.shape != expected.shape:
+        raise EngineError(
+            f"The artifact carries golden answers of the shape {expected.shape}; expected "
+            f"{found.shape}."
+        )
+    if manifest.signature.outputs[0].quantization is not None:
+        return _compare_steps(found, expected, golden)
+    return _compare_probabilities(
+        _probabilities(found, manifest),
+        _probabilities(expected, manifest),
+        golden.allowed_difference,
+    )
 
 
-def _proof(engine: Engine, artifact: Artifact, threads: int, opened: list[Session]) -> str:
-    """Opens one session, into ``opened``, and proves it."""
+def _proof(
+    engine: Engine, artifact: Artifact, threads_and_sessions: tuple[int, int], opened: list[Session]
+) -> str:
+    """Opens sessions, into ``opened``, and proves each."""
+    threads, sessions = threads_and_sessions
     try:
-        opened.append(engine.open(artifact.data, threads))
-        return prove(opened[0], artifact.manifest)
+        for _ in range(sessions):
+            opened.append(engine.open(artifact.data, threads))
+            reason = prove(opened[-1], artifact.manifest)
     except EdgecellError:
         raise
     except Exception as error:  # what others registered raises of every kind
         raise EngineError(f"The engine {engine.name} failed: {error!r}") from error
+    return reason
 
 
 def _compare_steps(
     found: NDArray[np.generic], expected: NDArray[np.float64], golden: Golden
 ) -> str:
-    apart = int(np.abs(found.astype(np.float64) - expected).max())
-    if apart > golden.allowed_steps:
+    apart = float(np.abs(found.astype(np.float64) - expected).max())
+    if not apart <= golden.allowed_steps:
         raise EngineError(
             "The engine does not give the artifact's golden answers: an output is "
-            f"{apart} steps away; at most {golden.allowed_steps} are allowed."
+            f"{apart:g} steps away; at most {golden.allowed_steps} are allowed."
         )
-    return f"proved: golden answers within {apart} of {golden.allowed_steps} steps allowed"
+    return f"proved: golden answers within {apart:g} of {golden.allowed_steps} steps allowed"
 
 
 def _compare_probabilities(
@@ -181,7 +203,8 @@ def _refusal(errors: list[EdgecellError], trials: list[EngineTrial]) -> Edgecell
 
 def _close(sessions: list[Session]) -> None:
     for session in sessions:
-        session.close()
+        with contextlib.suppress(Exception):  # what was passed over has no say any more
+            session.close()
 
 
 def _version(engine: Engine) -> str:

@@ -1,9 +1,11 @@
 """Several sessions of one model behind one: safe to call from any thread, refused after a fork."""
 
+import contextlib
 import os
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +16,21 @@ from edgecell_runtime.errors import EngineError
 _PATIENCE_SECONDS = 10.0
 """How long ``close`` waits for a call that is under way."""
 
-_FORKED = (
-    "The classifier was opened before this process was forked, and engines do not survive that; "
-    "open it in each process, or start processes with `spawn`."
-)
+
+def require_own_process(process: int) -> None:
+    """Refuses to go on in a child that was forked.
+
+    Args:
+        process: The number of the process that opened the model.
+
+    Raises:
+        EngineError: This is another one.
+    """
+    if os.getpid() != process:
+        raise EngineError(
+            "The classifier was opened before this process was forked, and engines do not survive "
+            "that; open it in each process, or start processes with `spawn`."
+        )
 
 
 class SessionPool(Session):
@@ -33,6 +46,7 @@ class SessionPool(Session):
         self._free: queue.SimpleQueue[Session] = queue.SimpleQueue()
         for session in sessions:
             self._free.put(session)
+        self._taking = iter(self._free.get, None)
         self._process = os.getpid()
         self._closing = threading.Lock()
         self._closed = False
@@ -44,25 +58,26 @@ class SessionPool(Session):
             EngineError: The engine failed, the pool is closed, or this is a forked process, in
                 which an engine's threads do not exist and a call might never return.
         """
-        if os.getpid() != self._process:
-            raise EngineError(_FORKED)
-        session = self._free.get()
-        try:
-            return session.run(inputs)
-        finally:
-            self._free.put(session)
+        return self._lend(lambda session: session.run(inputs))
 
     def run_together(
         self, inputs: Sequence[NDArray[np.generic]]
     ) -> tuple[NDArray[np.generic], ...]:
         """As ``run``, with more images at once than the signature's batch; see ``Session``."""
-        if os.getpid() != self._process:
-            raise EngineError(_FORKED)
-        session = self._free.get()
+        return self._lend(lambda session: session.run_together(inputs))
+
+    def _lend(
+        self, call: Callable[[Session], tuple[NDArray[np.generic], ...]]
+    ) -> tuple[NDArray[np.generic], ...]:
+        require_own_process(self._process)
+        borrowed: list[Session] = []
         try:
-            return session.run_together(inputs)
+            # Taken and noted in one step: Ctrl-C between two would lose the session for good.
+            borrowed.extend(islice(self._taking, 1))
+            return call(borrowed[0])
         finally:
-            self._free.put(session)
+            for session in borrowed:
+                self._free.put(session)
 
     def close(self) -> None:
         """Frees the model, once calls that are under way have ended; later ones are refused."""
@@ -72,13 +87,11 @@ class SessionPool(Session):
             if self._closed:
                 return
             self._closed = True
-            closed = []
-            for _ in range(self.size):
-                try:
-                    session = self._free.get(timeout=_PATIENCE_SECONDS)
-                except queue.Empty:  # it is freed with the last reference to it
-                    continue
-                session.close()
-                closed.append(session)
-            for session in closed:  # they say themselves that they are closed
-                self._free.put(session)
+            with contextlib.ExitStack() as stack:
+                for _ in range(self.size):
+                    try:
+                        session = self._free.get(timeout=_PATIENCE_SECONDS)
+                    except queue.Empty:  # it is freed with the last reference to it
+                        continue
+                    stack.callback(self._free.put, session)  # it says itself that it is closed
+                    stack.callback(session.close)

@@ -8,6 +8,10 @@ from numpy.typing import NDArray
 
 DType = Literal["uint8", "int8", "int16", "float16", "float32"]
 
+LARGEST_SCALE = 1e30
+"""A step times this is a number still."""
+LARGEST_ZERO_POINT = 1 << 15
+
 
 @dataclass(frozen=True)
 class QuantizationParams:
@@ -19,6 +23,11 @@ class QuantizationParams:
     def __post_init__(self) -> None:
         if not self.scale > 0:
             raise ValueError(f"a scale is above zero, this one is {self.scale}.")
+        if not self.scale <= LARGEST_SCALE or not abs(self.zero_point) <= LARGEST_ZERO_POINT:
+            raise ValueError(
+                f"a scale is at most {LARGEST_SCALE:g} and a zero point at most "
+                f"{LARGEST_ZERO_POINT}, these are out of all range."
+            )
 
 
 PIXELS = QuantizationParams(float(np.float32(1 / 255)), 0)

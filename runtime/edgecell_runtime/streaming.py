@@ -69,7 +69,7 @@ class _Slot:
         self._waiting: list[ImageSource] = []  # none or one
         self._count = 0
         self._ended = False
-        self._failure: Exception | None = None
+        self._failure: BaseException | None = None
         self._changed = asyncio.Event()
 
     def put(self, frame: ImageSource, loop: asyncio.AbstractEventLoop) -> None:
@@ -80,7 +80,7 @@ class _Slot:
             self._count += 1
         self._wake(loop)
 
-    def end(self, loop: asyncio.AbstractEventLoop, failure: Exception | None = None) -> None:
+    def end(self, loop: asyncio.AbstractEventLoop, failure: BaseException | None = None) -> None:
         """Says that no frame comes any more, and what the camera raised."""
         with self._lock:
             self._ended, self._failure = True, failure
@@ -94,7 +94,7 @@ class _Slot:
         """The newest frame, waited for; none where there are no more.
 
         Raises:
-            Exception: What the camera raised, after its last frame was taken.
+            BaseException: What the camera raised, after its last frame was taken.
         """
         while True:
             with self._lock:
@@ -125,8 +125,9 @@ async def _answer_newest(
         while taken := await slot.take():
             yield await loop.run_in_executor(worker, predict, taken[0])
     finally:
-        stop()
         worker.shutdown(wait=False)
+        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+            stop()
 
 
 def _start_camera(
@@ -149,8 +150,10 @@ async def _film(
         async for frame in frames:
             slot.put(frame, loop)
             await asyncio.sleep(0)  # frames that are there at once would let nobody else run
-    except Exception as error:  # noqa: BLE001 - the camera's, raised where answers are awaited
+    except BaseException as error:  # whoever waits for answers must not wait for ever
         slot.end(loop, error)
+        if not isinstance(error, Exception):
+            raise
     else:
         slot.end(loop)
 
@@ -163,7 +166,7 @@ def _film_in_thread(
             if slot.closed:
                 return
             slot.put(frame, loop)
-    except Exception as error:  # noqa: BLE001 - as above
+    except BaseException as error:  # noqa: BLE001 - as above; a thread has nobody to raise it to
         slot.end(loop, error)
     else:
         slot.end(loop)

@@ -99,6 +99,21 @@ def test_manifest_is_read_when_it_holds_golden_answers_of_old() -> None:
         (changed(lambda d: d.update(labels=["a", "a"])), "at least two labels, each once"),
         (changed(lambda d: d.update(labels=["a", "b\nc"])), "a label is one line of text"),
         (changed(lambda d: d.update(labels=["a", ""])), "a label is one line of text"),
+        (changed(lambda d: d["golden"].update(allowed_difference=1.0)), "no more"),
+        (changed(lambda d: d["golden"].update(allowed_difference=-0.1)), "no more"),
+        (changed(lambda d: d["golden"].update(allowed_steps=10**40)), "no more"),
+        (changed(lambda d: d["golden"].update(allowed_steps=-1)), "no more"),
+        (changed(lambda d: d["golden"]["outputs"].append([1.0])), "each row as many"),
+        (
+            changed(lambda d: d["signature"]["outputs"][0]["quantization"].update(scale=1e300)),
+            "out of all range",
+        ),
+        (
+            changed(
+                lambda d: d["signature"]["outputs"][0]["quantization"].update(zero_point=10**40)
+            ),
+            "out of all range",
+        ),
         (changed(lambda d: d.update(labels=["a", "b\x1b[2J"])), "without control characters"),
         (changed(lambda d: d.update(labels=["a", "b\u202ec"])), "without control characters"),
         (changed(lambda d: d.update(positive_label="x")), "positive label 'x' is not a label"),

@@ -4,6 +4,7 @@ import io
 import itertools
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from edgecell_runtime.engines.fake import FakeSession
 from edgecell_runtime.errors import EngineError, ImageError
 
 Pixels = NDArray[np.uint8]
+CELL = models.random_pixels(1)[0]
 
 
 @pytest.fixture
@@ -126,3 +128,9 @@ def test_work_is_shared_between_threads() -> None:
 
     doubled = list(map_in_order(answer, range(6), workers=3, chunk=1))
     assert doubled == [0, 2, 4, 6, 8, 10]
+
+
+@pytest.mark.parametrize("one", ["cell.png", b"bytes", Path("cell.png"), CELL, CELL[:, :, 0]])
+def test_one_image_is_refused_with_what_to_call(classifier: Classifier, one: object) -> None:
+    with pytest.raises(ImageError, match="given one; put it into a list, or call predict"):
+        list(classifier.predict_many(one))

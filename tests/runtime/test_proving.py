@@ -13,7 +13,7 @@ from edgecell_runtime import Classifier
 from edgecell_runtime.artifact import Artifact
 from edgecell_runtime.engines import ENGINES, Engine, Session
 from edgecell_runtime.engines.fake import FakeSession
-from edgecell_runtime.errors import EngineError, MissingPartError
+from edgecell_runtime.errors import EngineError, ManifestError, MissingPartError
 from edgecell_runtime.golden import golden_inputs
 from edgecell_runtime.manifest import Golden, Manifest
 from edgecell_runtime.signature import QuantizationParams, dequantize
@@ -111,7 +111,8 @@ WRONG: dict[str, Answer] = {
     "infinite": lambda pixels: np.full((len(pixels), 2), np.inf, np.float32),
     "another shape": lambda pixels: np.zeros((len(pixels), 3), np.float32),
     "failing": failing,
-    "last image for all": lambda pixels: right(CELL[None]),
+    "last image for all": lambda pixels: np.repeat(right(pixels[-1:]), len(pixels), axis=0),
+    "right for one image alone": lambda pixels: right(pixels) * (1 if len(pixels) == 1 else -1),
 }
 
 
@@ -229,5 +230,24 @@ def test_artifact_is_refused_when_its_golden_answers_are_of_another_number(
     golden = dataclasses.replace(engines.manifest.golden, outputs=outputs)
     engines.manifest = dataclasses.replace(engines.manifest, golden=golden)
     engines.plant("any", right)
-    with pytest.raises(EngineError, match="golden answers of the shape"):
+    with pytest.raises(ManifestError, match="golden answers; the formula cells-1 has 8 inputs"):
         engines.open()
+
+
+def test_engine_is_passed_over_when_its_second_session_answers_otherwise(engines: Engines) -> None:
+    answers = iter([right, WRONG["swapped"], right])
+    engines.plant("moody", lambda pixels: pixels)
+    moody = ENGINES["moody"]
+
+    def open_session(model: bytes, threads: int) -> Session:
+        return FakeSession(engines.manifest.signature, next(answers))
+
+    ENGINES["moody"] = dataclasses.replace(moody, open=open_session)
+    engines.plant("good", right)
+    assert report(engines.open(sessions=3)) == [("moody", False), ("good", True)]
+
+
+def test_batch_is_not_compared_where_ranges_depend_on_it(engines: Engines) -> None:
+    engines.manifest = dataclasses.replace(engines.manifest, recipe="dynamic_int8")
+    engines.plant("dynamic", WRONG["right for one image alone"])
+    assert report(engines.open()) == [("dynamic", True)]

@@ -1,6 +1,7 @@
 """Sessions that are shared between threads, closed under way, and met again after a fork."""
 
 import os
+import signal
 import threading
 from collections.abc import Sequence
 
@@ -99,6 +100,52 @@ def test_closed_pool_refuses_calls_and_closes_again() -> None:
     for _ in range(2):
         with pytest.raises(EngineError, match="The session is closed"):
             pool.run((PIXELS,))
+
+
+class Stubborn(FakeSession):
+    """Cannot be closed."""
+
+    def __init__(self) -> None:
+        super().__init__(artifacts.signature(), lambda pixels: pixels)
+
+    def close(self) -> None:
+        super().close()
+        raise EngineError("It does not close.")
+
+
+def test_all_sessions_are_closed_when_one_refuses() -> None:
+    sessions = [FakeSession(artifacts.signature(), lambda pixels: pixels) for _ in range(2)]
+    pool = SessionPool([sessions[0], Stubborn(), sessions[1]])
+    with pytest.raises(EngineError, match="It does not close"):
+        pool.close()
+    for session in sessions:
+        with pytest.raises(EngineError, match="The session is closed"):
+            session.run((PIXELS,))
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers")
+def test_interrupts_lose_no_session() -> None:
+    pool = SessionPool([FakeSession(artifacts.signature(), lambda pixels: pixels)])
+    interrupts = 0
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        while interrupts < 3000 and pool._free.qsize() <= 1:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.0001)
+                while True:
+                    pool.run((PIXELS,))
+            except KeyboardInterrupt:
+                interrupts += 1
+                if pool._free.qsize() == 0:
+                    break
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert (interrupts, pool._free.qsize()) == (3000, 1)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")

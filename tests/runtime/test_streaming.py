@@ -206,3 +206,30 @@ def test_camera_is_let_go_when_the_stream_is_closed() -> None:
 
     asyncio.run(main())
     assert ended.wait(20)
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, GeneratorExit])
+@pytest.mark.parametrize("asynchronous", [True, False])
+def test_answers_end_when_the_camera_is_stopped_from_outside(
+    asynchronous: bool, error: type[BaseException]
+) -> None:
+    class Camera:
+        def __iter__(self) -> Iterator[Pixels]:
+            return self  # type: ignore[return-value]
+
+        def __next__(self) -> Pixels:
+            raise error
+
+    class AsyncCamera:
+        def __aiter__(self) -> AsyncIterator[Pixels]:
+            return self  # type: ignore[return-value]
+
+        async def __anext__(self) -> Pixels:
+            raise error
+
+    async def main() -> None:
+        stream = classifier_of().stream(AsyncCamera() if asynchronous else Camera())
+        with pytest.raises(error):
+            await asyncio.wait_for(stream.__anext__(), 20)
+
+    asyncio.run(main())
