@@ -18,7 +18,6 @@ from edgecell_runtime.files import write_text
 from edgecell_runtime.labelled import LabelledImages
 from edgecell_runtime.manifest import Figure
 from edgecell_runtime.measure import BenchmarkResult
-from edgecell_runtime.patients import printable_name
 from edgecell_runtime.system import SystemInfo
 from edgecell_train.runs import Run, RunRecord, SplitRow
 from edgecell_train.split import PARTS
@@ -49,7 +48,7 @@ def render_report(
     """
     page = _page(run, images, benchmark, system)
     html: str = _environment().get_template("report.html.jinja").render(page=page)
-    return printable_name(html)
+    return html.encode("utf-8", "backslashreplace").decode()  # file names may hold any byte
 
 
 def write_report(

@@ -10,7 +10,7 @@ from edgecell import console
 from edgecell_runtime.classifier import Classifier, Prediction
 from edgecell_runtime.errors import DataError, ImageError
 from edgecell_runtime.images import ImageSource
-from edgecell_runtime.patients import printable_name
+from edgecell_runtime.printable import printable_name
 
 FEW = 20
 """Up to so many images there is no progress bar."""

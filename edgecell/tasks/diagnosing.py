@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from edgecell_runtime.engines import ENGINES
-from edgecell_runtime.patients import printable_name
+from edgecell_runtime.printable import printable_name
 from edgecell_runtime.system import SystemInfo, describe_system
 
 PARTS: Final[Mapping[str, tuple[str, ...]]] = {

@@ -18,7 +18,7 @@ from edgecell_runtime.codec import Json
 from edgecell_runtime.errors import DataError
 from edgecell_runtime.labelled import LabelledImage, LabelledImages, data_sha256, open_labelled
 from edgecell_runtime.manifest import Evaluation, Manifest
-from edgecell_runtime.patients import printable_name
+from edgecell_runtime.printable import printable_name
 from edgecell_train.statistics import evaluate
 
 

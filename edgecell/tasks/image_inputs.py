@@ -3,6 +3,7 @@
 import functools
 import glob
 import os
+import re
 import select
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,12 +15,13 @@ from edgecell.tasks.answers import ImageFile, LateFile
 from edgecell_runtime.errors import DataError, ImageError
 from edgecell_runtime.image_sources import open_image_files
 from edgecell_runtime.images import SUFFIXES
-from edgecell_runtime.patients import printable_name
+from edgecell_runtime.printable import printable_name
 
 STANDARD_INPUT: Final = "-"
 _LONGEST_LINE = 1 << 16
 _BLOCK = 1 << 16
 _ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
+_LIKE_AN_ESCAPE = re.compile(r"\\(?:[nrt]|x[0-9a-f]{2}|u[0-9a-f]{4})")
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def open_inputs(given: Sequence[str]) -> Inputs:
             widest = max(widest, len(file.name))
         if not count:
             raise DataError(
-                f"{place.path} holds no images; expected files that end in one of "
+                f"{printable_name(place.path)} holds no images; expected files that end in one of "
                 f"{', '.join(sorted(SUFFIXES))}. Check the path."
             )
         total += count
@@ -134,7 +136,7 @@ def _matches(pattern: str) -> list[_Place]:
     ]
     if not kept:
         raise DataError(
-            f"{pattern} matches no images; expected files that end in one of "
+            f"{printable_name(pattern)} matches no images; expected files that end in one of "
             f"{', '.join(sorted(SUFFIXES))}, zips or folders of them. Check the pattern."
         )
     return kept
@@ -154,18 +156,34 @@ def _files(place: _Place) -> Iterator[ImageFile]:
         return
     paths = walk_images(place.path, _refuse) if place.kind == "folder" else [place.path]
     for path in paths:
-        yield ImageFile(printable_name(path), path)
+        yield ImageFile(_shown(path), path)
 
 
 def _members(path: str) -> Iterator[ImageFile]:
-    archive = open_image_files(Path(path))
+    try:
+        archive = open_image_files(Path(path))
+    except DataError as error:
+        raise DataError(printable_name(str(error))) from error
     for name in archive.names:
         hidden = any(part.startswith(".") for part in name.split("/"))
         if not hidden and _has_suffix(name):
             # The zip is closed when the last of its members is let go of: a thousand zips on the
             # command line would be more open files than a process may have.
             member = LateFile(functools.partial(archive.read, name))
-            yield ImageFile(printable_name(f"{path}/{name}"), member)
+            yield ImageFile(_shown(f"{path}/{name}"), member)
+
+
+def _shown(path: str) -> str:
+    """The path as it is printed: two paths never look alike, since doubles are told by it.
+
+    What ``printable_name`` leaves ambiguous is a backslash; it is doubled beside an escape. It
+    depends on nothing but the path, so that ``--resume`` finds it again. On Windows a backslash
+    separates folders and stays single.
+    """
+    shown = printable_name(path)
+    if os.sep == "\\" or _LIKE_AN_ESCAPE.search(shown) is None:
+        return shown
+    return printable_name(path.replace("\\", "\\\\"))
 
 
 def _files_of_lines(descriptor: int) -> Iterator[ImageFile | None]:
@@ -177,7 +195,7 @@ def _files_of_lines(descriptor: int) -> Iterator[ImageFile | None]:
             try:
                 yield from _files(_place(path))
             except DataError as error:  # in the midst of the others it is one that is skipped
-                yield ImageFile(printable_name(path), _Unreadable(printable_name(str(error))))
+                yield ImageFile(_shown(path), _Unreadable(printable_name(str(error))))
 
 
 def _lines(descriptor: int) -> Iterator[bytes | None]:
@@ -220,7 +238,7 @@ def _listed(folder: str, refuse: Callable[[OSError], None]) -> Iterator[os.DirEn
 
 def _refuse(error: OSError) -> None:
     raise DataError(
-        f"{error.filename} cannot be read: {error.strerror}. Check its permissions."
+        f"{printable_name(error.filename)} cannot be read: {error.strerror}. Check its permissions."
     ) from error
 
 

@@ -17,7 +17,7 @@ from edgecell_runtime import codec
 from edgecell_runtime.artifact import Artifact, read_artifact
 from edgecell_runtime.codec import Json
 from edgecell_runtime.errors import EdgecellError, EngineError
-from edgecell_runtime.patients import printable_name
+from edgecell_runtime.printable import printable_name
 
 
 @dataclass(frozen=True)

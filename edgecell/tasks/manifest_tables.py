@@ -5,7 +5,7 @@ from edgecell_export.card import figure_text, figures, recipe_words
 from edgecell_runtime.artifact import Artifact
 from edgecell_runtime.heads import Head
 from edgecell_runtime.manifest import Manifest, Parity, ParityLimits
-from edgecell_runtime.patients import printable_name
+from edgecell_runtime.printable import printable_name
 from edgecell_runtime.signature import TensorSpec
 
 _Rows = list[tuple[str, str]]

@@ -37,7 +37,7 @@ from edgecell_runtime import codec
 from edgecell_runtime.artifact import Artifact, read_artifact
 from edgecell_runtime.classifier import Classifier
 from edgecell_runtime.errors import DataError
-from edgecell_runtime.patients import printable_name
+from edgecell_runtime.printable import printable_name
 
 
 class Sink(Protocol):

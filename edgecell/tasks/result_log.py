@@ -137,8 +137,13 @@ def batch_log(target: Path, rows: RowFormat, *, resume: bool) -> Iterator[Result
     part = part_of(target)
     with locked(target):
         with storage_errors(part):
-            _prepare(target, part, resume=resume)
-        log = ResultLog(part, rows)
+            copied = _prepare(target, part, resume=resume)
+        try:
+            log = ResultLog(part, rows)
+        except BaseException:
+            if copied:  # the target still says it all
+                part.unlink(missing_ok=True)
+            raise
         try:
             yield log
             log.sync()
@@ -174,8 +179,8 @@ def part_of(target: Path) -> Path:
     return target.with_name(f"{target.name}.part")
 
 
-def _prepare(target: Path, part: Path, *, resume: bool) -> None:
-    """Leaves at ``part`` what is gone on with, or nothing."""
+def _prepare(target: Path, part: Path, *, resume: bool) -> bool:
+    """Leaves at ``part`` what is gone on with, or nothing; returns whether it was copied there."""
     if not resume:
         if os.path.lexists(part):
             console.warn(f"{part} of an earlier run is replaced; --resume would have kept it.")
@@ -183,6 +188,8 @@ def _prepare(target: Path, part: Path, *, resume: bool) -> None:
     elif not part.exists() and target.exists():
         with replacing(part) as temporary:  # a copy that is cut off would lose rows
             shutil.copyfile(target, temporary)
+        return True
+    return False
 
 
 def _sync_folder(folder: Path) -> None:

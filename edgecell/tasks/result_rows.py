@@ -11,6 +11,7 @@ from typing import BinaryIO, Final, Protocol
 from edgecell.tasks.answers import Answer, Skipped
 from edgecell_runtime.codec import Json
 from edgecell_runtime.errors import StorageError
+from edgecell_runtime.printable import printable_name
 
 LOG_SUFFIXES: Final = (".csv", ".jsonl")
 _MODEL_DIGITS = 12
@@ -233,13 +234,13 @@ def _damaged(path: Path, line: int) -> StorageError:
 
 def _other_columns(path: Path, found: str, expected: str) -> StorageError:
     return StorageError(
-        f"{path} cannot be gone on with: it has the columns {found}; expected {expected}. Begin "
-        "anew under another name."
+        f"{path} cannot be gone on with: it has the columns {printable_name(found)}; expected "
+        f"{expected}. Begin anew under another name."
     )
 
 
 def _other_model(path: Path, found: str, expected: str) -> StorageError:
     return StorageError(
-        f"{path} cannot be gone on with: the model {found} wrote it, and this one is {expected}. "
-        "Name that model with --model, or begin anew under another name."
+        f"{path} cannot be gone on with: the model {printable_name(found)} wrote it, and this "
+        f"one is {expected}. Name that model with --model, or begin anew under another name."
     )

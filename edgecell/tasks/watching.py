@@ -18,7 +18,7 @@ from edgecell import console
 from edgecell.tasks.answers import ImageFile
 from edgecell.tasks.image_inputs import walk_images
 from edgecell_runtime.errors import DataError
-from edgecell_runtime.patients import printable_name
+from edgecell_runtime.printable import printable_name
 
 POLL_SECONDS: Final = 0.5
 _SHARE = 4

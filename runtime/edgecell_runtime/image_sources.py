@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 from edgecell_runtime.errors import DataError, ImageError
 from edgecell_runtime.images import MAX_FILE_BYTES, read_image_file
-from edgecell_runtime.patients import printable_name
+from edgecell_runtime.printable import printable_name
 
 MAX_MEMBERS: Final = 2_000_000
 """Files and folders that a zip may have."""
@@ -228,8 +228,11 @@ def _fault(entry: zipfile.ZipInfo) -> str | None:
     """Says why a member is refused, as the end of a sentence."""
     # zipfile may shorten or replace the name that stands in the file, so that both are looked at.
     for name in (entry.orig_filename, entry.filename):
-        if "\\" in name or "\0" in name:
-            return "has a backslash or a zero byte in its name; expected forward slashes"
+        if "\\" in name or printable_name(name) != name:
+            return (
+                "has a backslash, a zero byte or a control character in its name; expected forward "
+                "slashes and what can be printed"
+            )
         if name.startswith("/") or _DRIVE.match(name) or ".." in name.split("/"):
             return "would be written outside the folder that it is unpacked into"
     kind = stat.S_IFMT(entry.external_attr >> 16)

@@ -13,6 +13,7 @@ from edgecell_runtime.codec import Scalar
 from edgecell_runtime.errors import ManifestError
 from edgecell_runtime.heads import Head
 from edgecell_runtime.preprocess import PreprocessSpec
+from edgecell_runtime.printable import UNPRINTABLE
 from edgecell_runtime.signature import Signature
 
 MAX_MANIFEST_BYTES = 1 << 20
@@ -23,19 +24,6 @@ MOST_STEPS = 2560
 
 MOST_DIFFERENCE = 0.2
 """Of a probability; an export allows no more."""
-
-_UNSHOWN = frozenset(
-    chr(code)
-    for start, end in (
-        (0x00, 0x20),  # what terminals obey
-        (0x7F, 0xA0),
-        (0x200E, 0x2010),  # what turns text around
-        (0x2028, 0x202F),
-        (0x2066, 0x206A),
-    )
-    for code in range(start, end)
-)
-"""Characters that no label has: it would not be shown as it is."""
 
 Format = Literal["tflite", "onnx", "savedmodel"]
 
@@ -244,7 +232,7 @@ class Manifest:
     def __post_init__(self) -> None:
         if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
             raise ValueError("there are at least two labels, each once.")
-        if not all(label and _UNSHOWN.isdisjoint(label) for label in self.labels):
+        if not all(label and UNPRINTABLE.search(label) is None for label in self.labels):
             raise ValueError("a label is one line of text, not empty, without control characters.")
         if self.positive_label is not None and self.positive_label not in self.labels:
             raise ValueError(f"the positive label {self.positive_label!r} is not a label.")

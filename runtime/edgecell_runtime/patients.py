@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from edgecell_runtime.errors import DataError
+from edgecell_runtime.printable import printable_name
 
 MAPPING_PATTERN: Final = "patientid_cellmapping_*.csv"
 """What NLM's mapping files are called, as a shell pattern."""
@@ -83,14 +84,6 @@ def parse_patient_mappings(files: Iterable[tuple[str, bytes]]) -> dict[str, str]
             if line.strip():
                 _add_row(patients, line, f"{source}, line {number}")
     return patients
-
-
-def printable_name(name: str) -> str:
-    r"""Writes the bytes of a file name that are not UTF-8 as ``\udcXX``, so that it can be printed.
-
-    Names from the operating system may hold such bytes; a report, JSON or CSV cannot.
-    """
-    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _patient_of_slide(slide: str) -> str | None:

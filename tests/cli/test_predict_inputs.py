@@ -201,7 +201,53 @@ def test_line_that_leads_nowhere_is_skipped_and_the_others_go_on(
     assert outcome.status == 3
     assert images(outcome) == ["cells/b.png"]
     skipped = [each["image"] for each in outcome.document["skipped"]]
-    assert skipped == ["bad.zip", "cells/*.png", "odd\0name.png", "z\\udcff.png"]
+    assert skipped == ["bad.zip", "cells/*.png", "odd\\x00name.png", "z\\udcff.png"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names cannot hold control characters")
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.usefixtures("cells")
+def test_different_files_have_different_names_when_they_would_print_alike(
+    model: Path, capsys: pytest.CaptureFixture[str], reverse: bool
+) -> None:
+    shown = {
+        "\x1b.png": r"\x1b.png",
+        r"\x1b.png": r"\\x1b.png",
+        "\\\x1b.png": r"\\\x1b.png",
+        r"\\x1b.png": r"\\\\x1b.png",
+        "\u202e.png": r"\u202e.png",
+        r"\u202e.png": r"\\u202e.png",
+        r"\plain.png": r"\plain.png",
+    }
+    names = sorted(shown, reverse=reverse)
+    for seed, name in enumerate(names):
+        write_cell(Path(name), seed)
+    outcome = invoke(capsys, "predict", *names, "\x1b.png", "--model", model, "--json")
+    assert images(outcome) == [shown[name] for name in names]
+    assert "1 image was named more than once" in outcome.err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names cannot hold control characters")
+@pytest.mark.usefixtures("cells")
+def test_control_characters_reach_neither_output_nor_messages(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "a\x1b[2J\r\x9b\u202eb"
+    write_cell(Path(f"{name}.png"), 0)
+    write_file(Path(f"{name}2.png"))
+    write_file(Path(f"{name}.zip"))
+    Path(name).mkdir()
+    shown = r"a\x1b[2J\r\x9b\u202eb"
+    outcomes = [
+        invoke(capsys, "predict", *given, "--model", model, "--output", "table.md")
+        for given in ((f"{name}.png", f"{name}2.png"), (f"{name}.zip",), (name,), (f"{name}*.gif",))
+    ]
+    assert f"{shown}.png" in outcomes[0].out
+    texts = [Path("table.md").read_bytes().decode()]
+    for outcome in outcomes:
+        assert shown in outcome.err
+        texts += [outcome.out, outcome.err]
+    assert not {"\x1b", "\r", "\x9b", "\u202e"} & set("".join(texts))
 
 
 def test_empty_standard_input_is_refused(

@@ -170,6 +170,17 @@ def test_log_of_another_model_is_not_gone_on_with(
     assert (outcome.status, outcome.out) == (1, "")
     assert "the model " in outcome.err
     assert log.read_bytes() == before
+    assert not Path(f"{log}.part").exists()
+
+
+def test_part_of_an_earlier_run_stays_when_it_is_not_gone_on_with(
+    tmp_path: Path, model: Path, cells: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "log.csv"
+    part = write_file(Path(f"{log}.part"), b"an older run's\n")
+    outcome = invoke(capsys, "predict", cells, "--model", model, "--output", log, "--resume")
+    assert outcome.status == 1
+    assert part.read_bytes() == b"an older run's\n"
 
 
 OTHERS = [
@@ -228,6 +239,24 @@ def test_name_with_line_break_and_quote_survives_a_cut_inside_it(
         arguments = ("predict", cells, "--model", model, "--output", log, "--resume")
         assert invoke(capsys, *arguments).status == 3
         assert log.read_bytes() == data
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names cannot hold line breaks")
+@LOGS
+def test_carriage_return_in_a_name_forges_no_row_and_is_resumed(
+    tmp_path: Path, model: Path, cells: Path, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    write_cell(cells / "zz.png\rforged.png,Uninfected\r.png", 40)
+    log = tmp_path / f"log{suffix}"
+    arguments = ("predict", cells, "--model", model, "--output", log)
+    invoke(capsys, *arguments)
+    before = log.read_bytes()
+    assert b"\r" not in before
+    assert len(rows_of(log)) == COUNT + 2
+    assert rows_of(log)[-1]["image"] == rf"{cells}/zz.png\rforged.png,Uninfected\r.png"
+    outcome = invoke(capsys, *arguments, "--resume")
+    assert (outcome.status, outcome.out) == (3, "")
+    assert log.read_bytes() == before
 
 
 @LOGS

@@ -161,6 +161,17 @@ def test_zip_is_refused_when_a_name_holds_a_zero_byte(tmp_path: Path) -> None:
         open_labelled(path)
 
 
+@pytest.mark.parametrize("name", ["a/\x1b.png", "a/x\r.png", "a\n/", "a/\x9b.png", "a/\u202e.png"])
+def test_zip_is_refused_when_a_name_holds_a_control_character(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "cells.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(name, b"")
+
+    with pytest.raises(DataError, match="a control character in its name") as caught:
+        open_labelled(path)
+    assert repr(name) in str(caught.value)
+
+
 @pytest.mark.parametrize("again", [UNKNOWN, f"./{UNKNOWN}"])
 def test_zip_is_refused_when_a_name_comes_twice(tmp_path: Path, again: str) -> None:
     with pytest.raises(DataError, match=r"two members named 'Uninfected/plain\.jpg'"):

@@ -7,6 +7,7 @@ import pytest
 
 from edgecell_runtime.errors import DataError
 from edgecell_runtime.patients import patient_of_name, read_patient_mappings
+from edgecell_runtime.printable import printable_name
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -151,6 +152,22 @@ def test_mappings_can_be_printed_when_a_name_is_not_utf8(tmp_path: Path) -> None
     path.write_bytes(b"C5NThinF,['caf\xe9.png']\n")
 
     assert read_patient_mappings([path]) == {r"caf\udce9.png": "C5"}
+
+
+@pytest.mark.parametrize(
+    ("name", "printed"),
+    [
+        ("\x1b[2J\r\n\t\0\x7f", r"\x1b[2J\r\n\t\x00\x7f"),
+        ("\x85\x9b", r"\x85\x9b"),
+        ("\u202e\u2066\u200f\u061c\u2028", r"\u202e\u2066\u200f\u061c\u2028"),
+        ("caf\udce9", r"caf\udce9"),
+        (r"\x1b \plain", r"\x1b \plain"),
+        ("café 細胞 \u200d", "café 細胞 \u200d"),
+    ],
+)
+def test_printable_name_escapes_what_is_no_text_and_nothing_twice(name: str, printed: str) -> None:
+    assert printable_name(name) == printed
+    assert printable_name(printed) == printed
 
 
 def test_mappings_are_refused_when_the_file_is_missing(tmp_path: Path) -> None:
