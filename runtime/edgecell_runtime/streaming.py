@@ -13,6 +13,9 @@ from edgecell_runtime.images import ImageSource
 Frames = AsyncIterable[ImageSource] | Iterable[ImageSource]
 Answer = TypeVar("Answer")
 
+_PATIENCE_SECONDS = 1.0
+"""How long the end of a stream waits for a camera to let go."""
+
 
 class PredictionStream(Generic[Answer]):
     """Answers for the frames that were not dropped, in order; see ``Classifier.stream``.
@@ -86,10 +89,6 @@ class _Slot:
             self._ended, self._failure = True, failure
         self._wake(loop)
 
-    def close(self) -> None:
-        """Lets a camera's thread end with its next frame."""
-        self.closed = True
-
     async def take(self) -> list[ImageSource]:
         """The newest frame, waited for; none where there are no more.
 
@@ -119,28 +118,31 @@ async def _answer_newest(
     predict: Callable[[ImageSource], Answer], frames: Frames, slot: _Slot
 ) -> AsyncGenerator[Answer, None]:
     loop = asyncio.get_running_loop()
-    stop = _start_camera(frames, slot, loop)
+    task = _start_camera(frames, slot, loop)
     worker = ThreadPoolExecutor(1, thread_name_prefix="edgecell-stream")
     try:
         while taken := await slot.take():
             yield await loop.run_in_executor(worker, predict, taken[0])
     finally:
         worker.shutdown(wait=False)
-        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
-            stop()
+        slot.closed = True
+        if task is not None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+                task.cancel()
+                await asyncio.wait([task], timeout=_PATIENCE_SECONDS)
 
 
 def _start_camera(
     frames: Frames, slot: _Slot, loop: asyncio.AbstractEventLoop
-) -> Callable[[], object]:
-    """Fills the slot from now on; gives what stops it."""
+) -> asyncio.Task[None] | None:
+    """Fills the slot from now on, in a task, or in a thread that ends once the slot is closed."""
     if isinstance(frames, AsyncIterable):
-        return loop.create_task(_film(frames, slot, loop)).cancel
+        return loop.create_task(_film(frames, slot, loop))
     camera = threading.Thread(
         target=_film_in_thread, args=(frames, slot, loop), name="edgecell-camera", daemon=True
     )
     camera.start()
-    return slot.close
+    return None
 
 
 async def _film(

@@ -233,3 +233,23 @@ def test_answers_end_when_the_camera_is_stopped_from_outside(
             await asyncio.wait_for(stream.__anext__(), 20)
 
     asyncio.run(main())
+
+
+def test_camera_has_let_go_when_the_stream_is_closed() -> None:
+    async def main() -> list[str]:
+        events: list[str] = []
+
+        async def camera() -> AsyncIterator[Pixels]:
+            try:
+                while True:
+                    yield CELLS[0]
+                    await asyncio.sleep(0.001)
+            finally:
+                events.append("let go")
+
+        async with classifier_of().stream(camera()) as stream:
+            await stream.__anext__()
+            assert events == []
+        return events
+
+    assert asyncio.run(main()) == ["let go"]
