@@ -16,8 +16,9 @@ from support.command_line import invoke, seal
 from edgecell_export.schema import IDENTIFIER, json_schema
 from edgecell_runtime import codec
 from edgecell_runtime.heads import Head
-from edgecell_runtime.manifest import Manifest
+from edgecell_runtime.manifest import MOST_DIFFERENCE, MOST_STEPS, Golden, Manifest
 from edgecell_runtime.preprocess import PreprocessSpec
+from edgecell_runtime.printable import UNPRINTABLE
 from edgecell_runtime.signature import QuantizationParams, TensorSpec
 
 PUBLISHED = Path(__file__).parents[2] / "export" / "manifest.schema.json"
@@ -104,10 +105,20 @@ def test_golden_manifest_of_the_required_keys_alone_is_among_them() -> None:
 
 # Random manifests
 
-ONE_LINE = st.text(min_size=1).filter(lambda text: text.splitlines() == [text])
+SHOWN = st.text(min_size=1).filter(lambda text: UNPRINTABLE.search(text) is None)
+ROWS = st.lists(st.tuples(*[st.floats(-1e6, 1e6)] * 2), max_size=3).map(tuple)
 
 LIMITED: Mapping[type, Mapping[str, st.SearchStrategy[Any]]] = {
-    QuantizationParams: {"scale": st.floats(1e-300, 1e300)},
+    QuantizationParams: {
+        "scale": st.floats(1e-300, 1e30),
+        "zero_point": st.integers(-(1 << 15), 1 << 15),
+    },
+    Golden: {
+        "probabilities": ROWS,
+        "outputs": ROWS,
+        "allowed_steps": st.integers(0, MOST_STEPS),
+        "allowed_difference": st.floats(0, MOST_DIFFERENCE),
+    },
     PreprocessSpec: {
         "height": st.integers(1, 4096),
         "width": st.integers(1, 4096),
@@ -119,7 +130,7 @@ LIMITED: Mapping[type, Mapping[str, st.SearchStrategy[Any]]] = {
     },
     Head: {"label": st.sampled_from([None, "a"])},
     Manifest: {
-        "labels": st.lists(ONE_LINE).map(lambda more: tuple(dict.fromkeys(["a", "b", *more]))),
+        "labels": st.lists(SHOWN).map(lambda more: tuple(dict.fromkeys(["a", "b", *more]))),
         "positive_label": st.sampled_from([None, "b"]),
         "temperature": st.floats(1e-6, 1e6),
         "threshold": st.floats(0, 1),
