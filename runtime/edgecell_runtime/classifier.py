@@ -139,8 +139,10 @@ class Classifier:
             EngineError: The engine failed, the classifier is closed, or it was opened before this
                 process was forked.
         """
-        pixels = self.manifest.preprocessing.apply(image)
-        return self._predictions(pixels[np.newaxis])[0]
+        manifest = self.manifest
+        pixels = manifest.preprocessing.apply(image)
+        (logits,) = self._inference.logits(pixels[np.newaxis])
+        return self._prediction(manifest.head.of_one(logits, manifest.labels, manifest.temperature))
 
     @overload
     def predict_many(

@@ -4,7 +4,7 @@ import contextlib
 import os
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 
 import numpy as np
@@ -58,23 +58,25 @@ class SessionPool(Session):
             EngineError: The engine failed, the pool is closed, or this is a forked process, in
                 which an engine's threads do not exist and a call might never return.
         """
-        return self._lend(lambda session: session.run(inputs))
-
-    def run_together(
-        self, inputs: Sequence[NDArray[np.generic]]
-    ) -> tuple[NDArray[np.generic], ...]:
-        """As ``run``, with more images at once than the signature's batch; see ``Session``."""
-        return self._lend(lambda session: session.run_together(inputs))
-
-    def _lend(
-        self, call: Callable[[Session], tuple[NDArray[np.generic], ...]]
-    ) -> tuple[NDArray[np.generic], ...]:
         require_own_process(self._process)
         borrowed: list[Session] = []
         try:
             # Taken and noted in one step: Ctrl-C between two would lose the session for good.
             borrowed.extend(islice(self._taking, 1))
-            return call(borrowed[0])
+            return borrowed[0].run(inputs)
+        finally:
+            for session in borrowed:
+                self._free.put(session)
+
+    def run_together(
+        self, inputs: Sequence[NDArray[np.generic]]
+    ) -> tuple[NDArray[np.generic], ...]:
+        """As ``run``, with more images at once than the signature's batch; see ``Session``."""
+        require_own_process(self._process)
+        borrowed: list[Session] = []
+        try:
+            borrowed.extend(islice(self._taking, 1))
+            return borrowed[0].run_together(inputs)
         finally:
             for session in borrowed:
                 self._free.put(session)
