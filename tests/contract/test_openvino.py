@@ -1,28 +1,26 @@
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from contract.session_contract import ModelFileContract
 from support import models
 
 from edgecell_runtime.engines import openvino
-from edgecell_runtime.engines.base import Session
 from edgecell_runtime.errors import MissingPartError
 
+SUITE = Path(__file__).with_name("openvino_suite.py")
 
-@pytest.mark.usefixtures("installed")
-class TestOpenVINOSession(ModelFileContract):
-    @pytest.fixture
-    def installed(self) -> None:
-        pytest.importorskip("openvino", reason="OpenVINO is not installed")
 
-    def open(self, batch: int | None = None, *, threads: int = 1) -> Session:
-        return openvino.ENGINE.open(models.onnx_model(batch), threads)
-
-    def open_bytes(self, model: bytes) -> Session:
-        return openvino.ENGINE.open(model, 1)
-
-    def model(self) -> bytes:
-        return models.onnx_model(1)
+def test_session_keeps_the_contract() -> None:
+    # In a process of its own: beside TensorFlow and matplotlib, OpenVINO ended the whole test run
+    # with a segmentation fault, at the next C++ library that was loaded or the next Ctrl-C.
+    pytest.importorskip("openvino", reason="OpenVINO is not installed (--group peers)")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(SUITE)]
+    done = subprocess.run(
+        command, cwd=SUITE.parents[2], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert " passed" in done.stdout
 
 
 def test_missing_library_is_said_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
