@@ -72,6 +72,7 @@ class SessionPool(Session):
         self, inputs: Sequence[NDArray[np.generic]]
     ) -> tuple[NDArray[np.generic], ...]:
         """As ``run``, with more images at once than the signature's batch; see ``Session``."""
+        # The lines of ``run`` once more: a context manager for both loses sessions to Ctrl-C.
         require_own_process(self._process)
         borrowed: list[Session] = []
         try:
