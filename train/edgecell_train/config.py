@@ -1,0 +1,200 @@
+"""Everything that a training can be told: one ``TrainConfig``, as a preset's recipe sets it, as a
+TOML file says it, and as options of the command line change it.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+OptimizerName = Literal["adam", "adamw", "sgd", "rmsprop", "adadelta"]
+ScheduleKind = Literal["constant", "cosine", "step", "plateau"]
+ThresholdRule = Literal["fixed", "youden", "sensitivity"]
+ClassWeights = Literal["none", "balanced"]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes of training images, drawn anew for each image; 0 and False change nothing.
+
+    Black background stays black. Outside the exported graph.
+
+    Attributes:
+        flips: Whether images are mirrored, left to right and top to bottom.
+        quarter_turns: Whether images are turned by 0, 90, 180 or 270 degrees.
+        rotation: Largest further turn, in degrees.
+        shift: Largest shift, as a share of the side.
+        zoom: Largest change of size, as a share.
+        shear: Largest shear angle, in degrees.
+        brightness: Largest change of brightness, as a share of the value.
+        contrast: Largest change of contrast, as a share.
+        hue: Largest turn of the hue, in degrees.
+        stain: Largest change of each stain's density, as a share (Tellez et al. 2018).
+        blur: Largest standard deviation of a Gaussian blur, in pixels.
+        noise: Largest standard deviation of Gaussian noise, in steps of 0-255.
+    """
+
+    flips: bool = False
+    quarter_turns: bool = False
+    rotation: float = 0.0
+    shift: float = 0.0
+    zoom: float = 0.0
+    shear: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    hue: float = 0.0
+    stain: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """What moves the weights.
+
+    Attributes:
+        name: Of the method.
+        learning_rate: At the schedule's height; above 0.
+        momentum: Of ``sgd`` and ``rmsprop``.
+        weight_decay: Decoupled, a step (Loshchilov and Hutter 2019); 0 for none.
+        clip_norm: Gradients longer than this are shortened to it, each variable's on its own; 0 for
+            none.
+        clip_value: Gradients are cut to plus and minus this; 0 for none.
+    """
+
+    name: OptimizerName = "adam"
+    learning_rate: float = 1e-3
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    clip_norm: float = 0.0
+    clip_value: float = 0.0
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the learning rate goes.
+
+    Attributes:
+        kind: ``constant``; ``cosine`` from its height to 0 (Loshchilov and Hutter 2017); ``step``:
+            times ``factor`` every ``every`` epochs; ``plateau``: times ``factor`` after
+            ``patience`` epochs without a lower validation loss.
+        warmup_epochs: Over which it rises linearly from 0 first.
+        factor: Of ``step`` and ``plateau``, between 0 and 1.
+        every: Of ``step``, in epochs.
+        patience: Of ``plateau``, in epochs.
+    """
+
+    kind: ScheduleKind = "constant"
+    warmup_epochs: float = 0.0
+    factor: float = 0.5
+    every: int = 10
+    patience: int = 5
+
+
+@dataclass(frozen=True)
+class Regularization:
+    """What keeps weights from learning images by heart.
+
+    Attributes:
+        l1: Added to the loss: this times the sum of kernels' absolute values.
+        l2: Added to the loss: this times the sum of kernels' squares.
+        dropout: The rate of every Dropout layer of the model; negative leaves the model's own.
+        label_smoothing: Share of each target that is spread over all labels.
+    """
+
+    l1: float = 0.0
+    l2: float = 0.0
+    dropout: float = -1.0
+    label_smoothing: float = 0.0
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """When training ends, and with which weights.
+
+    Attributes:
+        patience: Epochs without a lower validation loss after which it stops; 0 never stops early.
+        keep: ``best`` keeps the weights of the epoch with the lowest validation loss, ``last`` the
+            last ones.
+    """
+
+    patience: int = 0
+    keep: Literal["best", "last"] = "best"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How the positive label is decided on, chosen on the validation patients.
+
+    Attributes:
+        rule: ``fixed`` takes ``threshold``; ``youden`` the highest sensitivity + specificity - 1
+            (Youden 1950); ``sensitivity`` the highest specificity at ``sensitivity`` or above.
+        threshold: Of ``fixed``, 0-1.
+        sensitivity: That ``sensitivity`` wants, 0-1.
+        temperature: Whether a temperature is fitted (Guo et al. 2017).
+    """
+
+    rule: ThresholdRule = "youden"
+    threshold: float = 0.5
+    sensitivity: float = 0.95
+    temperature: bool = True
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What to train, on what and how.
+
+    Attributes:
+        preset: Name of the preset; empty where ``model`` is given.
+        model: ``path/to/model.keras`` or ``package.module:function`` of the user's own model.
+        data: Folder, zip, ``.npz`` or HDF5 of labelled images; empty draws cells.
+        patients: CSV that names each image's patient; empty takes them from names and mappings.
+        disputed: CSV that lists images whose label is disputed; empty for none.
+        positive: The positive label; empty takes ``Parasitized`` where there is that label.
+        size: Height and width (depth, height and width of volumes); empty takes the preset's own.
+        seed: Of the split, the weights, the order and the augmentation.
+        epochs: Passes over the training images.
+        batch_size: Images a step.
+        folds: Cross-validation by patient in so many folds; 0 for none.
+        class_weights: ``balanced`` weighs each class by one over its share.
+        mixed_precision: Whether to compute in float16 where that is safe.
+        deterministic: Whether the same machine gives the same weights, bit for bit, at any cost.
+        reestimate_averages: Whether BatchNormalization's averages are estimated anew at the end of
+            every epoch (Wu and Johnson 2021).
+        memory_mb: How much of the decoded images is held at once; 0 holds what half of the free
+            memory takes.
+    """
+
+    preset: str = "malaria-cnn"
+    model: str = ""
+    data: str = ""
+    patients: str = ""
+    disputed: str = ""
+    positive: str = ""
+    size: tuple[int, ...] = ()
+    seed: int = 0
+    epochs: int = 10
+    batch_size: int = 32
+    folds: int = 0
+    class_weights: ClassWeights = "none"
+    mixed_precision: bool = False
+    deterministic: bool = False
+    reestimate_averages: bool = True
+    memory_mb: int = 0
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    regularization: Regularization = Regularization()
+    augmentation: Augmentation = Augmentation()
+    stopping: Stopping = Stopping()
+    decision: Decision = Decision()
+
+
+SMALL_DATA: Final = Augmentation(
+    flips=True,
+    quarter_turns=True,
+    rotation=20.0,
+    shift=0.06,
+    zoom=0.1,
+    brightness=0.1,
+    contrast=0.1,
+    stain=0.1,
+)
+"""For some hundred images a class."""
