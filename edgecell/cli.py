@@ -11,6 +11,7 @@ import typer
 from edgecell import console
 from edgecell.commands import (
     bench,
+    compare,
     data,
     demo,
     doctor,
@@ -18,6 +19,7 @@ from edgecell.commands import (
     export,
     inspect,
     predict,
+    presets,
     train,
 )
 from edgecell_runtime.errors import EdgecellError
@@ -38,7 +40,9 @@ app.command("export")(export.export)
 app.command("bench")(bench.bench)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("inspect")(inspect.inspect)
+app.command("presets")(presets.presets)
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.add_typer(data.app)

@@ -1,30 +1,47 @@
 """The report of a run: one HTML file for people, without anything to load from elsewhere."""
 
-import hashlib
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from edgecell.report_pictures import Sample, picture, png_uri
-from edgecell_export.card import RESEARCH_USE, figures
+from edgecell.report_pictures import Sample, heated, picture
+from edgecell.report_plots import Plots, draw
+from edgecell.report_tables import (
+    BenchmarkRow,
+    ConfusionCell,
+    FigureRow,
+    SplitCell,
+    benchmark_row,
+    confusion,
+    crossing_patients,
+    decision_counts,
+    figure_rows,
+    split_cells,
+)
+from edgecell_export.card import RESEARCH_USE
 from edgecell_export.source import Answer
-from edgecell_runtime import metrics
 from edgecell_runtime.errors import MissingPartError
 from edgecell_runtime.files import write_text
 from edgecell_runtime.labelled import LabelledImages
-from edgecell_runtime.manifest import Figure
+from edgecell_runtime.manifest import Evaluation
 from edgecell_runtime.measure import BenchmarkResult
+from edgecell_runtime.metrics import Counts
 from edgecell_runtime.system import SystemInfo
-from edgecell_train.runs import Run, RunRecord, SplitRow
+from edgecell_train.explaining import explained
+from edgecell_train.patient_table import PatientRow, patient_rows
+from edgecell_train.runs import Run, RunRecord
 from edgecell_train.split import PARTS
+from edgecell_train.statistics import Tested, evaluate_tested
+from edgecell_train.tested_runs import by_lot, disputed_of, is_right, tested_of
 
 _SAMPLES_PER_CLASS: Final = 8
 _SAMPLES: Final = 32
 _MISTAKES: Final = 8
+_KEY_FIGURES: Final = 4
 
 
 def render_report(
@@ -69,58 +86,46 @@ def write_report(
 
 
 @dataclass(frozen=True)
-class KeyFigure:
-    """A figure and what it says."""
-
-    name: str
-    figure: Figure
-    meaning: str
-
-
-@dataclass(frozen=True)
-class ConfusionCell:
-    """Images of one class that were given one label, and their share of the class."""
-
-    images: int
-    share: float
-    right: bool
-
-
-@dataclass(frozen=True)
-class SplitCell:
-    """Images and known patients of one class in one part of the split."""
-
-    images: int
-    patients: int
-
-
-@dataclass(frozen=True)
-class BenchmarkRow:
-    """A measured artifact.
+class Page:
+    """Everything that the template shows.
 
     Attributes:
-        result: What was measured.
-        change: Its accuracy minus the source model's; None unless both were measured on the test
-            images.
+        name: Of the run.
+        record: What it says of itself.
+        research_use: What the software is not for.
+        figures: All figures; the first few stand above the others.
+        key_figures: How many.
+        disputed: How many test images have a disputed label.
+        samples: Test images by class, drawn by lot.
+        mistakes: The surest ones.
+        wrong: How many test images got a wrong label.
+        looks: Test images with where the net looked.
+        plots: Curves.
+        confusion: By true label, then by the label given.
+        decisions: How decisions at the threshold turned out; None without a positive label.
+        patients: The figures of each patient, the worst first; empty where none is known.
+        benchmark: Measured artifacts.
+        system: What they were measured on.
+        parts: Of the split.
+        split: Images and patients by class, then by part.
+        split_total: Of all classes.
+        crossing: Patients in more than one part.
     """
-
-    result: BenchmarkResult
-    change: float | None
-
-
-@dataclass(frozen=True)
-class Page:
-    """Everything that the template shows."""
 
     name: str
     record: RunRecord
     research_use: str
-    key_figures: tuple[KeyFigure, ...]
+    figures: tuple[FigureRow, ...]
+    key_figures: int
+    disputed: int
     samples: dict[str, tuple[Sample, ...]]
     mistakes: tuple[Sample, ...]
     wrong: int
-    history: str | None
+    looks: tuple[Sample, ...]
+    plots: Plots
     confusion: dict[str, tuple[ConfusionCell, ...]]
+    decisions: Counts | None
+    patients: tuple[PatientRow, ...]
     benchmark: tuple[BenchmarkRow, ...]
     system: SystemInfo | None
     parts: tuple[str, ...]
@@ -129,129 +134,97 @@ class Page:
     crossing: tuple[str, ...]
 
 
+class _Samples:
+    """Makes samples of a run's test images."""
+
+    def __init__(self, run: Run, tested: Tested, images: LabelledImages | None) -> None:
+        self._record, self._images = run.record, images
+        self.answers = run.answers()
+        names = [answer.image.name for answer in self.answers]
+        self._patients = dict(zip(names, tested.patients, strict=True))
+        self._heat = {one.name: one.heat for one in explained(run)}
+
+    def of(self, answer: Answer) -> Sample:
+        """One test image."""
+        said, known = int(np.argmax(answer.probabilities)), answer.image
+        background = self._record.preprocessing.background
+        heat = self._heat.get(known.name)
+        return Sample(
+            name=known.name,
+            label=known.label,
+            patient=self._patients.get(known.name),
+            said=self._record.labels[said],
+            probability=answer.probabilities[said],
+            picture=picture(self._images, known, background),
+            heat=None if heat is None else heated(self._images, known, background, heat),
+        )
+
+    def by_class(self) -> dict[str, tuple[Sample, ...]]:
+        """Some of each class, drawn by lot."""
+        labels = self._record.labels[:_SAMPLES]
+        each = min(_SAMPLES_PER_CLASS, _SAMPLES // len(labels))
+        drawn = by_lot(self.answers, self._record)
+        chosen = {
+            label: [answer for answer in drawn if answer.image.label == label][:each]
+            for label in labels
+        }
+        return {label: tuple(map(self.of, answers)) for label, answers in chosen.items()}
+
+    def looks(self) -> tuple[Sample, ...]:
+        """Those with a map of where the net looked, the right ones first."""
+        shown = [answer for answer in self.answers if answer.image.name in self._heat]
+        return tuple(map(self.of, sorted(shown, key=lambda one: not is_right(one, self._record))))
+
+
 def _page(
     run: Run,
     images: LabelledImages | None,
     benchmark: Sequence[BenchmarkResult],
     system: SystemInfo | None,
 ) -> Page:
-    record, answers, rows = run.record, run.answers(), run.split()
-    patients = {row.image.name: row.image.patient for row in rows}
-
-    def sample(answer: Answer) -> Sample:
-        said, known = int(np.argmax(answer.probabilities)), answer.image
-        shown = picture(images, known, record.preprocessing.background)
-        return Sample(
-            name=known.name,
-            label=known.label,
-            patient=patients.get(known.name),
-            said=record.labels[said],
-            probability=answer.probabilities[said],
-            picture=shown,
-        )
-
-    wrong = [answer for answer in answers if not _is_right(answer, record.labels)]
+    record, rows, tested = run.record, run.split(), tested_of(run)
+    samples = _Samples(run, tested, images)
+    wrong = [answer for answer in samples.answers if not is_right(answer, record)]
     worst = sorted(wrong, key=lambda answer: (-max(answer.probabilities), answer.image.name))
-    chosen = _by_lot(answers, record)
+    names = disputed_of(run)
+    disputed = np.array([answer.image.name in names for answer in samples.answers])
     return Page(
         name=run.folder.name,
         record=record,
         research_use=RESEARCH_USE,
-        key_figures=tuple(_key_figures(record)),
-        samples={label: tuple(map(sample, drawn)) for label, drawn in chosen.items()},
-        mistakes=tuple(map(sample, worst[:_MISTAKES])),
+        figures=tuple(figure_rows(record, _undisputed(tested, ~disputed))),
+        key_figures=_KEY_FIGURES,
+        disputed=int(disputed.sum()),
+        samples=samples.by_class(),
+        mistakes=tuple(map(samples.of, worst[:_MISTAKES])),
         wrong=len(wrong),
-        history=png_uri(run.folder / "history.png"),
-        confusion=_confusion(answers, record.labels),
-        benchmark=tuple(_benchmark_row(result, record) for result in benchmark),
+        looks=samples.looks(),
+        plots=draw(run, tested),
+        confusion=confusion(tested),
+        decisions=decision_counts(tested),
+        patients=tuple(_patients(tested)),
+        benchmark=tuple(benchmark_row(result, record) for result in benchmark),
         system=system,
         parts=PARTS,
         split={
-            label: _split_cells([row for row in rows if row.image.label == label])
+            label: split_cells([row for row in rows if row.image.label == label])
             for label in record.labels
         },
-        split_total=_split_cells(rows),
-        crossing=_crossing(rows),
+        split_total=split_cells(rows),
+        crossing=crossing_patients(rows),
     )
 
 
-def _is_right(answer: Answer, labels: tuple[str, ...]) -> bool:
-    return labels[int(np.argmax(answer.probabilities))] == answer.image.label
+def _undisputed(tested: Tested, wanted: NDArray[np.bool_]) -> Evaluation | None:
+    if wanted.all() or not wanted.any():
+        return None
+    return evaluate_tested(tested.only(wanted))
 
 
-def _by_lot(answers: Sequence[Answer], record: RunRecord) -> dict[str, list[Answer]]:
-    """Test images of each class, drawn by the run's seed and not by how they turned out.
-
-    By hash and not by a generator, so that the choice is the same with any version of any library.
-    """
-
-    def lot(answer: Answer) -> bytes:
-        return hashlib.sha256(f"{record.seed} {answer.image.sha256}".encode()).digest()
-
-    labels = record.labels[:_SAMPLES]
-    each = min(_SAMPLES_PER_CLASS, _SAMPLES // len(labels))
-    drawn = sorted(answers, key=lot)
-    return {
-        label: [answer for answer in drawn if answer.image.label == label][:each]
-        for label in labels
-    }
-
-
-def _key_figures(record: RunRecord) -> list[KeyFigure]:
-    positive, threshold = record.positive_label, record.threshold
-    meanings = {
-        "accuracy": "of all test images got the right label",
-        "sensitivity": f"of those that show {positive} were found",
-        "specificity": f"of those that do not show {positive} were left alone",
-        "AUC": f"chance that an image of {positive} scores above one of another class",
-    }
-    at = {"sensitivity", "specificity"} if threshold != 0.5 else set()
-    return [
-        KeyFigure(
-            name,
-            figure,
-            meanings[name] + (f" (from a probability of {threshold:g} on)" if name in at else ""),
-        )
-        for name, figure in figures(record.evaluation)
-    ]
-
-
-def _confusion(
-    answers: Sequence[Answer], labels: tuple[str, ...]
-) -> dict[str, tuple[ConfusionCell, ...]]:
-    truth = np.array([labels.index(answer.image.label) for answer in answers], dtype=np.int64)
-    said = np.array([np.argmax(answer.probabilities) for answer in answers], dtype=np.int64)
-    counts = metrics.confusion(truth, said, len(labels))
-    return {
-        label: tuple(
-            ConfusionCell(int(count), count / max(row.sum(), 1), column == index)
-            for column, count in enumerate(row)
-        )
-        for index, (label, row) in enumerate(zip(labels, counts, strict=True))
-    }
-
-
-def _benchmark_row(result: BenchmarkResult, record: RunRecord) -> BenchmarkRow:
-    evaluation = record.evaluation
-    if result.accuracy is None or result.n != evaluation.n:
-        return BenchmarkRow(result, None)
-    return BenchmarkRow(result, result.accuracy - evaluation.accuracy.value)
-
-
-def _split_cells(rows: Sequence[SplitRow]) -> tuple[SplitCell, ...]:
-    """One cell a part, then one of all parts together."""
-    cells = []
-    for parts in (*((part,) for part in PARTS), PARTS):
-        found = [row.image.patient for row in rows if row.part in parts]
-        cells.append(SplitCell(len(found), len(set(found) - {None})))
-    return tuple(cells)
-
-
-def _crossing(rows: Sequence[SplitRow]) -> tuple[str, ...]:
-    """Patients with images in more than one part; there should be none."""
-    pairs = {(row.image.patient, row.part) for row in rows if row.image.patient is not None}
-    parts_of = Counter(patient for patient, _ in pairs)
-    return tuple(sorted(patient for patient, count in parts_of.items() if count > 1))
+def _patients(tested: Tested) -> list[PatientRow]:
+    if not any(tested.patients):
+        return []
+    return sorted(patient_rows(tested), key=lambda row: row.accuracy)
 
 
 def _environment() -> Any:

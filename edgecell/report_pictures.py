@@ -1,23 +1,28 @@
 """Pictures inside the report: each is a ``data:`` URI, or the reason why there is none."""
 
 import base64
-import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from edgecell_export.source import KnownImage
-from edgecell_runtime.errors import ImageError
+from edgecell_runtime.errors import DataError, ImageError
 from edgecell_runtime.images import open_image
 from edgecell_runtime.labelled import LabelledImages
+from edgecell_runtime.stored_images import image_sha256
 
 MAX_SIDE: Final = 144
 """Larger images are made smaller: about one and a half screen pixels to each pixel of the page."""
 
 _SHOWN_SIDE: Final = 96
+_RED: Final = np.array([190.0, 20.0, 0.0])
+_YELLOW: Final = np.array([255.0, 235.0, 60.0])
+_OPAQUE: Final = 0.7
 _MAX_PNG_BYTES: Final = 24 << 10  # times the pictures of a report, in base64: below 1.5 MB
 
 
@@ -47,6 +52,7 @@ class Sample:
         said: The model's label.
         probability: Of that label.
         picture: The image.
+        heat: The image with where the net looked; None where that was not computed.
     """
 
     name: str
@@ -55,6 +61,7 @@ class Sample:
     said: str
     probability: float
     picture: Picture
+    heat: Picture | None = None
 
     @property
     def right(self) -> bool:
@@ -72,17 +79,52 @@ def picture(
         known: Name and hash of the image.
         background: RGB colour laid behind transparent pixels.
     """
+    opened = _opened(images, known, background)
+    if isinstance(opened, Picture):
+        return opened
+    return Picture(_small_uri(opened), magnified=max(opened.size) < _SHOWN_SIDE)
+
+
+def heated(
+    images: LabelledImages | None,
+    known: KnownImage,
+    background: tuple[int, int, int],
+    heat: NDArray[np.uint8],
+) -> Picture:
+    """An image in grey, with colour from red to yellow where the net looked.
+
+    Args:
+        images: See ``picture``.
+        known: Likewise.
+        background: Likewise.
+        heat: uint8 (map height, map width), 0-255.
+    """
+    opened = _opened(images, known, background)
+    if isinstance(opened, Picture):
+        return opened
+    grey = opened.convert("L").resize((_SHOWN_SIDE, _SHOWN_SIDE), Image.Resampling.BILINEAR)
+    shares = Image.fromarray(heat).resize(grey.size, Image.Resampling.BILINEAR)
+    share = np.asarray(shares, dtype=np.float64)[..., np.newaxis] / 255
+    colour = _RED + (_YELLOW - _RED) * share
+    opaque = _OPAQUE * np.sqrt(share)
+    mixed = np.asarray(grey, dtype=np.float64)[..., np.newaxis] * (1 - opaque) + colour * opaque
+    return Picture(_small_uri(Image.fromarray(np.round(mixed).astype(np.uint8))))
+
+
+def _opened(
+    images: LabelledImages | None, known: KnownImage, background: tuple[int, int, int]
+) -> Image.Image | Picture:
+    """The very file that the run knew, or why it cannot be shown."""
     found = images.get(known.name) if images is not None else None
     if images is None or found is None:
         return Picture(None, "The file is no longer there.")
     try:
-        data = images.read(found)
-        if hashlib.sha256(data).hexdigest() != known.sha256:
+        stored = images.read(found)
+        if image_sha256(stored) != known.sha256:
             return Picture(None, "The file has changed since.")
-        image = open_image(data, background)
-    except ImageError:
+        return open_image(stored, background)
+    except (DataError, ImageError):
         return Picture(None, "The file cannot be read.")
-    return Picture(_small_uri(image), magnified=max(image.size) < _SHOWN_SIDE)
 
 
 def png_uri(path: Path) -> str | None:
@@ -91,6 +133,11 @@ def png_uri(path: Path) -> str | None:
         return _uri("png", path.read_bytes())
     except OSError:
         return None
+
+
+def png_data_uri(data: bytes) -> str:
+    """PNG bytes as a ``data:`` URI."""
+    return _uri("png", data)
 
 
 def _small_uri(image: Image.Image) -> str:

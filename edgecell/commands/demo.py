@@ -25,9 +25,10 @@ def demo(
     """Draws cells, trains, exports, measures, and writes a report, in about two minutes."""
     from edgecell.report import write_report
     from edgecell.tasks import benching, exporting, exporting_tables, training
+    from edgecell.tasks.training_request import options_of
     from edgecell_runtime.system import describe_system
 
-    run = training.train_run(training.Request(None, seed=seed), out / "runs")
+    run = training.train_run(training.Request(options_of({"seed": seed})), out / "runs")
     exported = []
     for form, recipe in EXPORTS:
         exported += exporting.export_run(exporting.Request(run.folder, form, recipe))

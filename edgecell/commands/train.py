@@ -1,43 +1,152 @@
 """``edgecell train``: from labelled images to a run."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
 
 from edgecell import console
 from edgecell.console import JsonOption, OutputOption
 from edgecell_runtime import codec
+from edgecell_runtime.errors import UsageError
+from edgecell_train.config import ClassWeights, OptimizerName, ScheduleKind
+
+_IMAGES: Final = "Images"
+_MODEL: Final = "Model"
+_TRAINING: Final = "Training"
+_MACHINE: Final = "Machine"
+_FILES: Final = "Configuration and runs"
+
+
+def _option(text: str, panel: str, *names: str, **limits: Any) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=panel, **limits)
 
 
 def train(
     data: Annotated[
         Path | None,
-        typer.Option(help="Folder of class folders, or a zip of one. Without it, drawn cells."),
+        _option(
+            "Labelled images: class folders, a zip of them, .npz or HDF5; else drawn cells.",
+            _IMAGES,
+        ),
     ] = None,
-    preset: Annotated[str, typer.Option(help="The model and its recipe.")] = "malaria-cnn",
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="Passes over the training images.")
-    ] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Images a step.")] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Of split, weights and order.")
-    ] = 0,
+    patients: Annotated[Path | None, _option("CSV with each image's patient.", _IMAGES)] = None,
+    disputed: Annotated[Path | None, _option("CSV with disputed labels.", _IMAGES)] = None,
     positive: Annotated[
-        str | None,
-        typer.Option(help="The positive label; Parasitized where there is that label."),
+        str | None, _option("The positive label; Parasitized where there is that label.", _IMAGES)
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of runs.")] = Path("runs"),
+    preset: Annotated[
+        str | None, _option("The model and its recipe; see `edgecell presets`. Or:", _MODEL)
+    ] = None,
+    model: Annotated[
+        str | None,
+        _option("A model of your own: path/to/model.keras or package.module:function.", _MODEL),
+    ] = None,
+    size: Annotated[
+        str | None, _option("Of the images, such as 64x64; else the preset's.", _MODEL)
+    ] = None,
+    small_data: Annotated[
+        bool,
+        _option(
+            "For some hundred images a class: augmentation, a longer schedule, early stopping.",
+            _TRAINING,
+            "--small-data",
+        ),
+    ] = False,
+    epochs: Annotated[
+        int | None, _option("Passes over the training images.", _TRAINING, min=1)
+    ] = None,
+    batch_size: Annotated[int | None, _option("Images a step.", _TRAINING, min=1)] = None,
+    optimizer: Annotated[
+        OptimizerName | None, _option("What moves the weights.", _TRAINING)
+    ] = None,
+    learning_rate: Annotated[float | None, _option("At its highest.", _TRAINING)] = None,
+    schedule: Annotated[
+        ScheduleKind | None, _option("How the learning rate goes.", _TRAINING)
+    ] = None,
+    patience: Annotated[
+        int | None,
+        _option(
+            "Stop after so many epochs without a lower validation loss; 0 never.", _TRAINING, min=0
+        ),
+    ] = None,
+    class_weights: Annotated[
+        ClassWeights | None, _option("balanced: rare classes count more.", _TRAINING)
+    ] = None,
+    seed: Annotated[
+        int | None,
+        _option("Of split, weights, order and augmentation.", _TRAINING, min=0, max=2**32 - 1),
+    ] = None,
+    deterministic: Annotated[
+        bool,
+        _option(
+            "The same weights again on this machine, bit for bit, at any cost.",
+            _MACHINE,
+            "--deterministic",
+        ),
+    ] = False,
+    mixed_precision: Annotated[
+        bool, _option("Compute in float16 where that is safe.", _MACHINE, "--mixed-precision")
+    ] = False,
+    memory_mb: Annotated[
+        int | None, _option("How much of the decoded images is held at once.", _MACHINE, min=0)
+    ] = None,
+    no_cache: Annotated[
+        bool,
+        _option("Decode the images anew; keep them for no other training.", _MACHINE, "--no-cache"),
+    ] = False,
+    config: Annotated[
+        Path | None, _option("TOML file with any options; those given here win.", _FILES)
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        _option("Any option of such a file: --set augmentation.rotation=15.", _FILES, "--set"),
+    ] = None,
+    resume: Annotated[
+        str,
+        _option(
+            "Go on with an unfinished training: its folder (.unfinished-...), or latest.", _FILES
+        ),
+    ] = "",
+    out: Annotated[Path, _option("Folder of runs.", _FILES)] = Path("runs"),
     as_json: JsonOption = False,
     output: OutputOption = None,
 ) -> None:
-    """Trains a classifier and leaves a run: model, split, history, test report."""
+    """Trains a classifier and leaves a run: model, split, history, test report.
+
+    The preset's recipe, a file (--config) and the options given here are laid over each other; the
+    run keeps the result as config.toml, and `edgecell train --config RUN/config.toml` repeats it.
+    """
     console.check_output(output)
     from edgecell.tasks import training
+    from edgecell.tasks.training_request import Option, options_of
+    from edgecell_train.config_files import parse_setting
 
-    run = training.train_run(
-        training.Request(data, preset, epochs, batch_size, seed, positive), out
-    )
+    if preset and model:
+        raise UsageError("--preset and --model both name a model; give one of them.")
+    given: dict[str, Option] = {
+        "data": data,
+        "patients": patients,
+        "disputed": disputed,
+        "positive": positive,
+        "preset": preset,
+        "model": model,
+        "size": size,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "optimizer.name": optimizer,
+        "optimizer.learning_rate": learning_rate,
+        "schedule.kind": schedule,
+        "stopping.patience": patience,
+        "class_weights": class_weights,
+        "seed": seed,
+        "deterministic": deterministic or None,
+        "mixed_precision": mixed_precision or None,
+        "memory_mb": memory_mb,
+    }
+    options = [*map(parse_setting, settings or ()), *options_of(given)]
+    request = training.Request(options, config, small_data, resume, cache=not no_cache)
+    run = training.train_run(request, out)
     document = {"run": str(run.folder), **_object(codec.encode(run.record))}
     console.present(document, [training.result_table(run)], as_json=as_json, output=output)
     console.say(f"Run:    {console.shown(run.folder)}")

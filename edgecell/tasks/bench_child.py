@@ -12,13 +12,15 @@ from edgecell_runtime.classifier import Classifier
 from edgecell_runtime.containers import savedmodel
 from edgecell_runtime.engines import engine_for
 from edgecell_runtime.errors import EdgecellError
+from edgecell_runtime.labelled import LabelledImages
+from edgecell_train.hdf5_images import open_data
 
 
 def main() -> int:
     """Reads a ``BenchmarkJob`` from standard input and prints a ``BenchmarkResult``."""
     job = codec.loads(BenchmarkJob, sys.stdin.read(), "job")
     try:
-        print(codec.dumps(run_benchmark(job, _opener(Path(job.artifact)))))
+        print(codec.dumps(run_benchmark(job, _opener(Path(job.artifact)), _open_images)))
     except EdgecellError as error:
         print(error, file=sys.stderr)
         return 1
@@ -36,6 +38,10 @@ def _opener(path: Path) -> Callable[[Path, int | None], Classifier]:
     module = engine_for(read_artifact(path).format).module
     importlib.import_module(module)
     return lambda artifact, threads: Classifier.open(artifact, threads=threads)
+
+
+def _open_images(path: Path) -> LabelledImages:
+    return open_data(path, minimum_labels=1)
 
 
 if __name__ == "__main__":

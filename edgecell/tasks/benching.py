@@ -18,9 +18,10 @@ from edgecell_runtime.artifact import read_artifact
 from edgecell_runtime.benchmark import BenchmarkJob, HeldOutImage
 from edgecell_runtime.errors import EdgecellError, EngineError, ImageError, RunError
 from edgecell_runtime.golden import FORMULA, golden_inputs
-from edgecell_runtime.labelled import LabelledImages, open_labelled
+from edgecell_runtime.labelled import LabelledImages
 from edgecell_runtime.measure import BenchmarkResult
 from edgecell_runtime.preprocess import PreprocessSpec
+from edgecell_train.hdf5_images import open_data
 from edgecell_train.runs import Run, find_run, run_of_artifact
 
 _LATENCY_IMAGES = 256
@@ -31,7 +32,7 @@ class HeldOut:
     """Labelled images that the measured artifacts have not been trained on.
 
     Attributes:
-        location: Folder or zip; empty where there are no images.
+        location: Folder or file; empty where there are no images.
         images: Which of them.
     """
 
@@ -114,7 +115,7 @@ def _held_out(run: Run | None, data: Path | None) -> HeldOut:
         )
     if data is None:
         return HeldOut()
-    with open_labelled(data, minimum_labels=1) as images:
+    with open_data(data, minimum_labels=1) as images:
         return HeldOut(str(data), tuple(HeldOutImage(i.name, i.label) for i in images))
 
 
@@ -143,7 +144,7 @@ def _pixels(held_out: HeldOut, spec: PreprocessSpec) -> NDArray[np.uint8]:
     if not held_out.images:
         return golden_inputs(FORMULA, spec.shape)
     order = np.random.default_rng(0).permutation(len(held_out.images))[:_LATENCY_IMAGES]
-    with open_labelled(Path(held_out.location), minimum_labels=1) as images:
+    with open_data(Path(held_out.location), minimum_labels=1) as images:
         found = [_decoded(images, held_out.images[i].name, spec) for i in order]
     readable = [pixels for pixels in found if pixels is not None]
     return np.stack(readable) if readable else golden_inputs(FORMULA, spec.shape)

@@ -1,8 +1,7 @@
 """Evaluations as the command ``evaluate`` makes them: right answers on labelled images."""
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +15,15 @@ from edgecell_runtime import codec
 from edgecell_runtime.artifact import Artifact, read_artifact
 from edgecell_runtime.codec import Json
 from edgecell_runtime.errors import DataError
-from edgecell_runtime.labelled import LabelledImage, LabelledImages, data_sha256, open_labelled
+from edgecell_runtime.files import write_text
+from edgecell_runtime.image_tables import disputed_names, match_names
+from edgecell_runtime.labelled import LabelledImage, LabelledImages, data_sha256
 from edgecell_runtime.manifest import Evaluation, Manifest
 from edgecell_runtime.printable import printable_name
-from edgecell_train.statistics import evaluate
+from edgecell_runtime.stored_images import image_sha256
+from edgecell_train.hdf5_images import open_data
+from edgecell_train.patient_table import PatientRow, patient_rows, patients_csv
+from edgecell_train.statistics import Tested, evaluate_tested
 
 
 @dataclass(frozen=True)
@@ -28,16 +32,19 @@ class Request:
 
     Attributes:
         artifact: The artifact's path.
-        loosened: Whether its limits of parity were widened by hand.
-        data: Folder or zip of labelled images.
+        data: Folder or file of labelled images.
         threads: For the engine; None takes the CPUs that this process may use.
         strict: Stop at the first image that cannot be read.
+        patients: CSV with each image's patient; None takes them from names and mapping files.
+        disputed: CSV with the images whose label is disputed; None for none.
     """
 
     artifact: Path
     data: Path
     threads: int | None = None
     strict: bool = False
+    patients: Path | None = None
+    disputed: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,8 @@ class Evaluated:
         threshold: Decision threshold on the positive label's probability.
         evaluation: The figures.
         skipped: Images that could not be read.
+        by_patient: The figures of each patient.
+        undisputed: The figures without images whose label is disputed; None where there are none.
     """
 
     artifact: str
@@ -57,6 +66,8 @@ class Evaluated:
     threshold: float
     evaluation: Evaluation
     skipped: tuple[Skipped, ...]
+    by_patient: tuple[PatientRow, ...]
+    undisputed: Evaluation | None = None
 
 
 def evaluate_artifact(request: Request) -> Evaluated:
@@ -67,8 +78,9 @@ def evaluate_artifact(request: Request) -> Evaluated:
     """
     artifact = read_artifact(request.artifact)
     manifest = artifact.manifest
-    with open_labelled(request.data, minimum_labels=1) as images:
+    with open_data(request.data, patients=request.patients, minimum_labels=1) as images:
         _require_labels(images, manifest)
+        disputed = _disputed(images, request.disputed)
         for note in images.notes:
             console.warn(note)
         with open_artifact(artifact, request.threads, len(images)) as classifier:
@@ -77,7 +89,8 @@ def evaluate_artifact(request: Request) -> Evaluated:
             answers = answer_all(classifier, files, strict=request.strict)
         by_name = {image.name: image for image in images}
     known = [by_name[answer.image] for answer in answers.answered]
-    evaluation = _evaluation(known, answers, manifest)
+    tested = _tested(known, answers, manifest)
+    evaluation = evaluate_tested(tested)
     _say_what_to_know(known, evaluation, manifest)
     _warn_of_training_images(artifact, answers, hashes)
     return Evaluated(
@@ -86,7 +99,43 @@ def evaluate_artifact(request: Request) -> Evaluated:
         threshold=manifest.threshold,
         evaluation=evaluation,
         skipped=answers.skipped,
+        by_patient=tuple(patient_rows(tested)),
+        undisputed=_undisputed(tested, [image.name in disputed for image in known]),
     )
+
+
+def write_patients(evaluated: Evaluated, path: Path) -> None:
+    """Writes the figures of each patient as CSV.
+
+    Raises:
+        StorageError: The file could not be written.
+    """
+    write_text(path, patients_csv(evaluated.by_patient))
+    console.say(f"Written to {path}")
+
+
+def _disputed(images: LabelledImages, table: Path | None) -> frozenset[str]:
+    """Names of the set's images that a table calls disputed."""
+    if table is None:
+        return frozenset()
+    names = disputed_names(table)
+    found = match_names(names, (image.name for image in images), str(table))
+    if names and not found:
+        raise DataError(
+            f"{table} disputes {len(names):,} images, such as {min(names)}, and none of them is in "
+            f"{images.location}; expected their names there, such as {next(iter(images)).name}."
+        )
+    return frozenset(found.values())
+
+
+def _undisputed(tested: Tested, disputed: list[bool]) -> Evaluation | None:
+    wanted = ~np.array(disputed)
+    if wanted.all():
+        return None
+    if not wanted.any():
+        console.warn("Every image has a disputed label: there are no figures without those.")
+        return None
+    return evaluate_tested(tested.only(wanted))
 
 
 def _require_labels(images: LabelledImages, manifest: Manifest) -> None:
@@ -99,27 +148,30 @@ def _require_labels(images: LabelledImages, manifest: Manifest) -> None:
 
 
 def _hashed_file(images: LabelledImages, image: LabelledImage, hashes: dict[str, str]) -> ImageFile:
-    """The image of a set; reading it leaves the hash of its file in ``hashes``."""
+    """The image of a set; reading it leaves its hash in ``hashes``."""
 
     def read() -> bytes:
         data = images.read(image)
-        hashes[image.name] = hashlib.sha256(data).hexdigest()
+        assert isinstance(data, bytes)
+        hashes[image.name] = image_sha256(data)
         return data
 
-    return ImageFile(image.name, LateFile(read))
+    if not images.in_arrays:
+        return ImageFile(image.name, LateFile(read))
+    row = images.read(image)  # a view of the array, which takes no memory
+    hashes[image.name] = image_sha256(row)
+    return ImageFile(image.name, row)
 
 
-def _evaluation(
-    images: Sequence[LabelledImage], answers: Answers, manifest: Manifest
-) -> Evaluation:
+def _tested(images: Sequence[LabelledImage], answers: Answers, manifest: Manifest) -> Tested:
     labels = manifest.labels
-    return evaluate(
+    return Tested(
         np.array([labels.index(image.label) for image in images]),
         np.array([list(answer.prediction.probabilities.values()) for answer in answers.answered]),
         [image.patient for image in images],
-        labels=labels,
-        positive_label=manifest.positive_label,
-        threshold=manifest.threshold,
+        labels,
+        manifest.positive_label,
+        manifest.threshold,
     )
 
 
@@ -156,14 +208,20 @@ def _warn_of_training_images(artifact: Artifact, answers: Answers, hashes: dict[
 
 def document(evaluated: Evaluated) -> Json:
     """The result for machines; a figure without a meaning is null."""
-    figures_of_sample = codec.encode(evaluated.evaluation)
-    assert isinstance(figures_of_sample, dict)
     return {
         "artifact": evaluated.artifact,
         "loosened": evaluated.loosened,
         "threshold": evaluated.threshold,
-        **figures_of_sample,
+        **_figures(evaluated.evaluation),
+        "undisputed": None if evaluated.undisputed is None else _figures(evaluated.undisputed),
         "skipped": codec.encode(evaluated.skipped),
+    }
+
+
+def _figures(evaluation: Evaluation) -> dict[str, Json]:
+    """Every figure, null where it has no meaning."""
+    return {
+        field.name: codec.encode(getattr(evaluation, field.name)) for field in fields(evaluation)
     }
 
 
@@ -173,24 +231,41 @@ def result_table(evaluated: Evaluated) -> Table:
     noun = "patient" if evaluation.patients == 1 else "patients"
     people = f"{evaluation.patients:,} {noun}" if evaluation.patients else "no known patient"
     mark = ", LOOSENED," if evaluated.loosened else ""
+    columns: tuple[str, ...] = ("figure", "value (95 % interval)")
+    rows: list[tuple[str, ...]] = [
+        (name, figure_text(figure)) for name, figure in figures(evaluation)
+    ]
+    if evaluated.undisputed is not None:
+        without = dict(figures(evaluated.undisputed))
+        columns += (f"without {evaluation.n - evaluated.undisputed.n:,} disputed images",)
+        rows = [(*row, figure_text(without[row[0]]) if row[0] in without else "-") for row in rows]
     return Table(
         f"{Path(evaluated.artifact).name}{mark} on {evaluation.n:,} images, {people}, threshold "
         f"{evaluated.threshold:g}",
-        ("figure", "value (95 % interval)"),
-        [(name, figure_text(figure)) for name, figure in figures(evaluation)],
+        columns,
+        rows,
     )
 
 
-def raw_table(evaluated: Evaluated) -> Table:
+def raw_tables(evaluated: Evaluated) -> list[Table]:
     """The figures with all their digits, for files."""
     evaluation = evaluated.evaluation
-    rows = [
-        (name, str(figure.value), str(figure.low), str(figure.high))
-        for name, figure in figures(evaluation)
-    ]
     sample = [
         ("n", str(evaluation.n), "", ""),
         ("patients", str(evaluation.patients), "", ""),
         ("threshold", str(evaluated.threshold), "", ""),
     ]
-    return Table(evaluated.artifact, ("figure", "value", "low", "high"), [*sample, *rows])
+    columns = ("figure", "value", "low", "high")
+    rows = [*sample, *_raw_rows(evaluation, "")]
+    if evaluated.undisputed is not None:
+        without = evaluated.undisputed
+        rows.append(("undisputed n", str(without.n), "", ""))
+        rows += _raw_rows(without, "undisputed ")
+    return [Table(evaluated.artifact, columns, rows)]
+
+
+def _raw_rows(evaluation: Evaluation, mark: str) -> list[tuple[str, str, str, str]]:
+    return [
+        (mark + name, str(figure.value), str(figure.low), str(figure.high))
+        for name, figure in figures(evaluation)
+    ]

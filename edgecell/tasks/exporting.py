@@ -83,6 +83,8 @@ def export_run(request: Request) -> list[Done]:
     """
     converters = _converters(request)
     run = find_run(request.run)
+    if run.record.preprocessing.depth is not None:
+        converters = _offering(request, converters, volumes=True)
     folder = request.out or run.exports
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--out {folder} is a file; expected a folder to put artifacts into.")
@@ -101,18 +103,26 @@ def export_run(request: Request) -> list[Done]:
 
 
 def _converters(request: Request) -> list[Converter]:
-    converters, recipe = converters_for(request.form), request.recipe
-    if recipe != AUTO:
-        request.options.require_fit(RECIPES[recipe])
-    lacking = [one for one in converters if recipe != AUTO and recipe not in one.recipes]
-    for converter in lacking:
-        reason = f"{converter.format} has no {recipe}: {converter.lacking[recipe]}."
-        if request.form != "all":
+    """The formats asked for that have the recipe, as far as can be said without the run."""
+    if request.recipe != AUTO:
+        request.options.require_fit(RECIPES[request.recipe])
+    return _offering(request, converters_for(request.form), volumes=False)
+
+
+def _offering(request: Request, converters: list[Converter], *, volumes: bool) -> list[Converter]:
+    least = RECIPES["float32" if request.recipe == AUTO else request.recipe]
+    offering = []
+    for converter in converters:
+        reason = converter.lacks(least, volumes=volumes)
+        if reason and request.form != "all":
             raise UsageError(reason)
-        console.warn(f"Left out: {reason}")
-    if len(lacking) == len(converters):
-        raise UsageError(f"No format has {recipe}; see the reasons above.")
-    return [one for one in converters if one not in lacking]
+        if reason:
+            console.warn(f"Left out: {reason}")
+        else:
+            offering.append(converter)
+    if not offering:
+        raise UsageError(f"No format has {request.recipe}; see the reasons above.")
+    return offering
 
 
 def _export(exporter: Exporter, converter: Converter, recipe: str, folder: Path) -> Done:

@@ -84,6 +84,11 @@ def _processing(manifest: Manifest) -> _Rows:
         ("colour", color),
         ("resize", f"{spec.interpolation}, with anti-aliasing; the aspect ratio is not kept"),
         ("behind transparency", f"RGB {', '.join(map(str, spec.background))}"),
+    ]
+    if spec.depth is not None:
+        size = f"{spec.depth} x {spec.height} x {spec.width} voxels (depth x height x width)"
+        rows = [("size", size), ("colour", color), ("resize", "none: another size is refused")]
+    rows += [
         ("normalisation", "inside the graph: pixels go in as 0 to 255"),
         ("head", _head(manifest.head)),
         ("temperature", _temperature(manifest.temperature)),

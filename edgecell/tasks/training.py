@@ -5,21 +5,29 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from edgecell import console
 from edgecell.console import Table
 from edgecell.drawn_cells import write_drawn_cells
 from edgecell.report import write_report
+from edgecell.tasks.training_request import Request, layers_of, resolve, small_data_note
 from edgecell_export.card import figure_text, figures
 from edgecell_export.parity import MINIMUM_SAMPLE
 from edgecell_runtime.errors import UsageError
 from edgecell_runtime.files import check_folder, storage_errors
+from edgecell_runtime.image_tables import disputed_names, match_names
 from edgecell_runtime.labelled import LabelledImages, open_labelled
-from edgecell_train.fitting import FitOptions
-from edgecell_train.presets import find_preset
+from edgecell_train import optimization
+from edgecell_train.checkpoints import Unfinished, find_unfinished
+from edgecell_train.config import TrainConfig
+from edgecell_train.config_files import differences, merged
+from edgecell_train.decoded_cache import DecodedCache
+from edgecell_train.labelling import positive_label
+from edgecell_train.presets import Preset, find_preset
 from edgecell_train.runs import Run
-from edgecell_train.training import TrainConfig, positive_label, train
+from edgecell_train.training import Job, train
+
+__all__ = ["Request", "result_table", "train_run"]
 
 DRAWN = (
     "No --data given: training on cells that edgecell draws itself, so that everything can be "
@@ -27,29 +35,21 @@ DRAWN = (
 )
 
 
-DRAWN_EPOCHS: Final = 10
-"""With so few cells the presets' epochs leave a net that has not made up its mind."""
+class _Progress(console.StageProgress):
+    """Follows a training."""
+
+    def left(self, folder: Path) -> None:
+        """Says how a training that was left goes on."""
+        console.say(
+            f"The training was left in {console.shown(folder)}; go on with: edgecell train "
+            f"--resume {console.shown(folder)}"
+        )
 
 
 @dataclass(frozen=True)
-class Request:
-    """What the user asked for; None takes the preset's own value.
-
-    Attributes:
-        data: Folder or zip of labelled images; None draws cells.
-        preset: Name of the preset.
-        epochs: Passes over the training images.
-        batch_size: Images a step.
-        seed: Of split, weights and order.
-        positive: The positive label.
-    """
-
-    data: Path | None
-    preset: str = "malaria-cnn"
-    epochs: int | None = None
-    batch_size: int | None = None
-    seed: int = 0
-    positive: str | None = None
+class _Asked:
+    config: TrainConfig
+    unfinished: Unfinished | None
 
 
 def train_run(request: Request, runs: Path) -> Run:
@@ -58,22 +58,33 @@ def train_run(request: Request, runs: Path) -> Run:
     Raises:
         EdgecellError: The images, the options or the disk do not allow it.
     """
-    preset = find_preset(request.preset)
-    options = FitOptions(
-        epochs=request.epochs or (preset.epochs if request.data else DRAWN_EPOCHS),
-        batch_size=request.batch_size or preset.batch_size,
-        seed=request.seed,
-    )
     if runs.exists() and not runs.is_dir():
         raise UsageError(f"--out {runs} is a file; expected a folder to put runs into.")
     check_folder(runs)
-    with _images(request, runs) as images:
-        positive_label(images.labels, request.positive)
+    asked = _asked(request, runs)
+    config = asked.config
+    optimization.check(config)
+    if config.folds:
+        raise UsageError(
+            f"folds is {config.folds}; cross-validation is not there yet. Set it to 0."
+        )
+    if request.small_data:
+        console.say(small_data_note())
+    if asked.unfinished is not None:
+        runs = asked.unfinished.folder.parent
+    with _images(config, runs) as images:
+        positive_label(images.labels, config.positive or None)
         for note in images.notes:
             console.warn(note)
-        config = TrainConfig(preset, options, request.positive, drawn=request.data is None)
+        job = Job(
+            preset=_preset(config, len(images.labels)),
+            config=config,
+            drawn=not config.data,
+            cache=DecodedCache() if request.cache and config.data else None,
+            disputed=_disputed(config, images),
+        )
         with console.progress() as bars:
-            run = train(images, config, runs, console.StageProgress(bars)).run
+            run = train(images, job, runs, _Progress(bars), asked.unfinished).run
     with run.open_images() as images:
         write_report(run.folder / "report.html", run, images)
     _say_what_to_know(run)
@@ -93,10 +104,51 @@ def result_table(run: Run) -> Table:
     )
 
 
+def _asked(request: Request, runs: Path) -> _Asked:
+    """The options, and the unfinished training that goes on with them.
+
+    Raises:
+        UsageError: Options differ from those of the unfinished training.
+    """
+    if not request.resume:
+        return _Asked(resolve(request), None)
+    unfinished = find_unfinished(request.resume, runs)
+    stored = unfinished.record.config
+    changed = differences(stored, merged(stored, layers_of(request)))
+    if changed:
+        unfinished.release()
+        raise UsageError(
+            f"{unfinished.folder} was begun with another {changed[0]}; a training goes on with the "
+            "options that it began with. Leave the others out, or begin anew without --resume."
+        )
+    state = unfinished.load()
+    epochs = len(state.history) if state else 0
+    console.say(f"Going on with {console.shown(unfinished.folder)} after epoch {epochs}.")
+    return _Asked(stored, unfinished)
+
+
+def _preset(config: TrainConfig, labels: int) -> Preset:
+    if not config.model:
+        return find_preset(config.preset)
+    from edgecell_train.own_model import preset_of_own_model
+
+    shape = (*config.size, 3) if config.size else None
+    return preset_of_own_model(config.model, shape, labels, console.say)
+
+
+def _disputed(config: TrainConfig, images: LabelledImages) -> frozenset[str]:
+    if not config.disputed:
+        return frozenset()
+    names = disputed_names(Path(config.disputed))
+    found = match_names(names, [image.name for image in images], config.disputed)
+    return frozenset(found.values())
+
+
 @contextlib.contextmanager
-def _images(request: Request, runs: Path) -> Iterator[LabelledImages]:
-    if request.data is not None:
-        with open_labelled(request.data) as images:
+def _images(config: TrainConfig, runs: Path) -> Iterator[LabelledImages]:
+    if config.data:
+        patients = Path(config.patients) if config.patients else None
+        with open_labelled(Path(config.data), patients=patients) as images:
             yield images
         return
     console.say(DRAWN)
@@ -106,13 +158,15 @@ def _images(request: Request, runs: Path) -> Iterator[LabelledImages]:
         folder = tempfile.TemporaryDirectory(prefix=".drawing.", dir=runs)
     with folder:
         archive = Path(folder.name) / "cells.zip"
-        write_drawn_cells(archive, seed=request.seed)
+        write_drawn_cells(archive, seed=config.seed)
         with open_labelled(archive) as images:
             yield images
 
 
 def _say_what_to_know(run: Run) -> None:
     data = run.record.data
+    for note in run.record.training_notes:
+        console.say(note)
     if data.unreadable:
         console.warn(
             f"{len(data.unreadable)} images could not be read and were left out, such as "

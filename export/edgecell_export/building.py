@@ -134,17 +134,15 @@ class ArtifactBuilder:
         asked = self._options.target
         return asked if recipe.integer_weights and converter.has_targets else "any"
 
-    @staticmethod
-    def require_offered(converter: Converter, recipe: Recipe) -> None:
-        """Refuses a recipe that a format does not have.
+    def require_offered(self, converter: Converter, recipe: Recipe) -> None:
+        """Refuses a recipe that a format does not have, for such a model.
 
         Raises:
             UsageError: With the reason.
         """
-        if recipe.name not in converter.recipes:
-            raise UsageError(
-                f"{converter.format} has no {recipe.name}: {converter.lacking[recipe.name]}."
-            )
+        volumes = self._source.preprocessing.depth is not None
+        if reason := converter.lacks(recipe, volumes=volumes):
+            raise UsageError(reason)
 
     def _conversion(
         self, converter: Converter, recipe: Recipe, float_layers: frozenset[str]
@@ -241,7 +239,9 @@ def _require_same_answers(graph: Graph, source: SourceModel) -> None:
             "Expected the same height, width and channels."
         )
     pixels = golden_inputs(_PROBES, shape)
-    expected, found = source_outputs(source.model, pixels), graph.evaluate(pixels.astype(float))
+    expected = source_outputs(source.model, pixels)
+    # One at a time: of a large volume, the values between the layers take a gigabyte.
+    found = np.concatenate([graph.evaluate(image[None].astype(float)) for image in pixels])
     outputs = source.head.output_count(labels)
     if expected.shape != (len(pixels), outputs):
         raise PreparationError(

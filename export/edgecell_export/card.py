@@ -49,10 +49,12 @@ def _identity(
     yield "recipe", f"{manifest.recipe}: {recipe_words(manifest)}"
     yield "made for", "any processor" if manifest.target == "any" else manifest.target
     yield "size", f"{size_bytes:,} bytes, {operators.parameters:,} parameters"
-    yield (
-        "image",
-        (f"{spec.height} x {spec.width} pixels, {spec.color_mode}, {spec.interpolation} resize"),
-    )
+    if spec.depth is None:
+        size = f"{spec.height} x {spec.width} pixels"
+        yield "image", f"{size}, {spec.color_mode}, {spec.interpolation} resize"
+    else:
+        size = f"{spec.depth} x {spec.height} x {spec.width} voxels (depth x height x width)"
+        yield "volume", f"{size}, {spec.color_mode}, not resized, NumPy's .npy"
     yield "head", f"{manifest.head.kind}, temperature {manifest.temperature:g}"
 
 
@@ -95,6 +97,12 @@ def figures(evaluation: Evaluation) -> list[tuple[str, Figure]]:
         ("sensitivity", evaluation.sensitivity),
         ("specificity", evaluation.specificity),
         ("AUC", evaluation.auc),
+        ("precision", evaluation.precision),
+        ("F1", evaluation.f1),
+        ("macro F1", evaluation.macro_f1),
+        ("average precision", evaluation.average_precision),
+        ("Brier score", evaluation.brier),
+        ("calibration error", evaluation.calibration_error),
     ]
     return [(name, figure) for name, figure in named if figure is not None]
 

@@ -170,8 +170,10 @@ class Exporter:
             What was written, and all candidates.
 
         Raises:
+            UsageError: The format has no models of volumes, and this is one.
             ExportError: No recipe keeps the source model's answers.
         """
+        self._builder.require_offered(converter, RECIPES["float32"])
         options, trials = self._options, self._folder / f"auto-{converter.format}"
         trials.mkdir(exist_ok=True)
         tried: list[tuple[Candidate, Artifact]] = []

@@ -20,6 +20,7 @@ from edgecell_export.prepare.nodes import (
     Layer,
     Maximum,
     MaxPool2D,
+    MaxPool3D,
     Node,
     Rescale,
     Shift,
@@ -71,6 +72,9 @@ def _build(keras: Any, node: Node, tensor: KerasTensor, name: str) -> KerasTenso
             tensor = _again(node, tensor, node.name)
         case MaxPool2D() | AveragePool2D() | GlobalAveragePool2D():
             tensor = _build_pool(layers, node, tensor, name)
+        case MaxPool3D():
+            pool = layers.MaxPooling3D(node.size, node.strides, node.padding, name=name)
+            tensor = pool(tensor)
         case ZeroPad2D():
             tensor = layers.ZeroPadding2D((node.rows, node.columns), name=name)(tensor)
         case Activation():

@@ -21,9 +21,9 @@ def read_graph(model: KerasModel) -> Graph:
     """Describes a trained Keras model.
 
     Args:
-        model: A built model with one input of shape (batch, height, width, channels) and one
-            output. Models inside of it are opened; layers without a node of their own are carried
-            along.
+        model: A built model with one output and one input of shape (batch, height, width,
+            channels), or (batch, depth, height, width, channels) for volumes. Models inside of it
+            are opened; layers without a node of their own are carried along.
 
     Raises:
         PreparationError: It has other inputs or outputs, or a layer that cannot be described.
@@ -112,14 +112,14 @@ def _require_plain_call(operation: Any, call: Any) -> None:
         )
 
 
-def _input_shape(model: KerasModel) -> tuple[int, int, int]:
+def _input_shape(model: KerasModel) -> tuple[int, ...]:
     if not getattr(model, "built", False) or not hasattr(model, "outputs"):
         raise PreparationError(
             f"The model {model.name} is a {type(model).__name__} without a known input; expected a "
             "Sequential or Functional model that starts with keras.Input."
         )
     shape = tuple(model.inputs[0].shape[1:])
-    if len(model.inputs) != 1 or len(model.outputs) != 1 or len(shape) != 3:
+    if len(model.inputs) != 1 or len(model.outputs) != 1 or len(shape) not in (3, 4):
         raise PreparationError(
             f"The model takes {len(model.inputs)} inputs (the first of shape {shape}) and gives "
             f"{len(model.outputs)} outputs; expected one image in and one output."
@@ -128,8 +128,7 @@ def _input_shape(model: KerasModel) -> tuple[int, int, int]:
         raise PreparationError(
             f"The model takes images of any size ({shape}); expected a fixed height and width."
         )
-    height, width, channels = shape
-    return height, width, channels
+    return shape
 
 
 def _with_unique_names(graph: Graph) -> Graph:

@@ -17,6 +17,7 @@ from edgecell_export.prepare.nodes import (
     Flatten,
     GlobalAveragePool2D,
     MaxPool2D,
+    MaxPool3D,
     Node,
     Rescale,
     TrainingOnly,
@@ -193,6 +194,12 @@ def _max_pool(layer: Any) -> list[Node] | None:
     return [MaxPool2D(tuple(layer.pool_size), tuple(layer.strides), layer.padding)]
 
 
+def _max_pool_of_volumes(layer: Any) -> list[Node] | None:
+    if layer.data_format != "channels_last":
+        return None
+    return [MaxPool3D(tuple(layer.pool_size), tuple(layer.strides), layer.padding)]
+
+
 def _average_pool(layer: Any) -> list[Node] | None:
     if layer.data_format != "channels_last":
         return None
@@ -261,6 +268,7 @@ _READERS: Final[dict[str, Callable[[Any], list[Node] | None]]] = {
     "Flatten": _flatten,
     "GlobalAveragePooling2D": _global_average,
     "MaxPooling2D": _max_pool,
+    "MaxPooling3D": _max_pool_of_volumes,
     "ReLU": _relu,
     "Rescaling": _rescaling,
     "SeparableConv2D": _separable,

@@ -12,6 +12,7 @@ from edgecell_runtime.errors import DataError, ExportError
 from edgecell_runtime.labelled import LabelledImages
 from edgecell_runtime.manifest import Calibration
 from edgecell_runtime.preprocess import PreprocessSpec
+from edgecell_runtime.stored_images import StoredImage, image_sha256
 
 CALIBRATION_COUNT = 512
 """Fewer images clip the range of rare activations; more changed nothing on the cells."""
@@ -24,8 +25,8 @@ _LIGHT = 25
 MINIMUM_CALIBRATION = 100
 
 
-def read_known(images: LabelledImages, known: KnownImage) -> bytes:
-    """Reads an image's file and makes sure that it is the one that the run knew.
+def read_known(images: LabelledImages, known: KnownImage) -> StoredImage:
+    """Reads an image as its set stores it and makes sure that it is the one that the run knew.
 
     Raises:
         DataError: It is gone, or it was changed.
@@ -38,7 +39,7 @@ def read_known(images: LabelledImages, known: KnownImage) -> bytes:
             "the images are now with --data PATH."
         )
     data = images.read(found)
-    if hashlib.sha256(data).hexdigest() != known.sha256:
+    if image_sha256(data) != known.sha256:
         raise DataError(
             f"{known.name} in {images.location} was changed since the run was made; say where the "
             "original images are with --data PATH, or train again."

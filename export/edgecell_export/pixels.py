@@ -1,5 +1,6 @@
 """Preprocessed images in a file: read in batches, so that memory stays flat however many."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,19 +17,18 @@ class PixelFile:
 
     Attributes:
         path: Of the file.
-        shape: Of one image, (height, width, channels).
+        shape: Of one image, (height, width, channels), or of one volume, with a depth before it.
     """
 
     path: Path
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
 
     def __len__(self) -> int:
         return self.path.stat().st_size // self._image_bytes
 
     @property
     def _image_bytes(self) -> int:
-        height, width, channels = self.shape
-        return height * width * channels
+        return math.prod(self.shape)
 
     def append(self, images: Iterable[NDArray[np.uint8]]) -> None:
         """Writes images behind those that are there.

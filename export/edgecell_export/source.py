@@ -1,5 +1,6 @@
 """What export is given: a trained Keras model, what its manifest needs, and labelled images."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from edgecell_runtime.manifest import Evaluation, Source
 from edgecell_runtime.preprocess import PreprocessSpec
 
 _BATCH = 256
+_BATCH_VALUES = 1 << 22
+"""Pixel values in a batch: of a large volume, one makes a gigabyte between the layers."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,8 @@ def source_probabilities(
 
     Args:
         model: A Keras model that ends in the activation of its head.
-        pixels: uint8 (n, height, width, channels), preprocessed, 0-255.
+        pixels: uint8 (n, height, width, channels), or volumes with a depth before the height,
+            preprocessed, 0-255.
         head: Of the model.
         labels: In the order of the model's classes.
 
@@ -128,7 +132,8 @@ def source_outputs(model: KerasModel, pixels: NDArray[np.uint8]) -> NDArray[np.f
 
     Args:
         model: The model.
-        pixels: uint8 (n, height, width, channels), preprocessed, 0-255.
+        pixels: uint8 (n, height, width, channels), or volumes with a depth before the height,
+            preprocessed, 0-255.
 
     Returns:
         float64 (n, outputs).
@@ -136,8 +141,9 @@ def source_outputs(model: KerasModel, pixels: NDArray[np.uint8]) -> NDArray[np.f
     Raises:
         PreparationError: The model fails, or answers with values that are not numbers.
     """
+    batch = min(_BATCH, max(1, _BATCH_VALUES // math.prod(pixels.shape[1:])))
     try:
-        outputs = np.asarray(model.predict(pixels, batch_size=_BATCH, verbose=0), np.float64)
+        outputs = np.asarray(model.predict(pixels, batch_size=batch, verbose=0), np.float64)
     except Exception as error:  # Keras raises of every kind
         said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise PreparationError(

@@ -4,7 +4,6 @@ A job comes in and a result goes out as JSON, so that the measuring process hold
 runtime, one engine and one model.
 """
 
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,6 +24,10 @@ from edgecell_runtime.measure import (
     measure_latency,
     peak_memory_bytes,
 )
+from edgecell_runtime.stored_images import StoredImage, image_sha256
+
+OpenImages = Callable[[Path], LabelledImages]
+"""Opens a set of labelled images of one class or more."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class HeldOutImage:
     Attributes:
         name: In its set.
         label: Its class.
-        sha256: Of its file; empty where no file is expected.
+        sha256: See ``image_sha256``; empty where any image will do.
     """
 
     name: str
@@ -75,14 +78,21 @@ class _Scores:
     auc: float | None
 
 
+def _open_images(path: Path) -> LabelledImages:
+    return open_labelled(path, minimum_labels=1)
+
+
 def run_benchmark(
-    job: BenchmarkJob, open_classifier: Callable[[Path, int | None], Classifier]
+    job: BenchmarkJob,
+    open_classifier: Callable[[Path, int | None], Classifier],
+    open_images: OpenImages = _open_images,
 ) -> BenchmarkResult:
     """Measures an artifact in this process.
 
     Args:
         job: What to measure.
         open_classifier: Opens an artifact with a number of threads.
+        open_images: Opens ``job.data``; what is given may know more kinds of sets than the runtime.
 
     Raises:
         ArtifactError: The artifact is missing, damaged or none.
@@ -100,7 +110,7 @@ def run_benchmark(
             lambda query: classifier.logits(pixels[query % count][None]), plan=job.plan
         )
         peak = peak_memory_bytes()  # before any image file is opened
-        scores = _score(classifier, job) if job.held_out else None
+        scores = _score(classifier, job, open_images) if job.held_out else None
     return BenchmarkResult(
         artifact=path.name,
         format=classifier.manifest.format,
@@ -122,11 +132,11 @@ def run_benchmark(
     )
 
 
-def _score(classifier: Classifier, job: BenchmarkJob) -> _Scores:
+def _score(classifier: Classifier, job: BenchmarkJob, open_images: OpenImages) -> _Scores:
     """Classifies every held-out image, from its file on."""
     truth, rows, skipped = [], [], 0
     labels = classifier.labels
-    with open_labelled(Path(job.data), minimum_labels=1) as images:
+    with open_images(Path(job.data)) as images:
         began = time.perf_counter()
         for item in job.held_out:
             try:
@@ -159,14 +169,14 @@ def _score(classifier: Classifier, job: BenchmarkJob) -> _Scores:
     )
 
 
-def _read(images: LabelledImages, item: HeldOutImage) -> bytes:
+def _read(images: LabelledImages, item: HeldOutImage) -> StoredImage:
     image = images.get(item.name)
     if image is None:
         raise DataError(
             f"{images.location} has no image {item.name}; say where the images are with --data."
         )
     data = images.read(image)
-    if item.sha256 and hashlib.sha256(data).hexdigest() != item.sha256:
+    if item.sha256 and image_sha256(data) != item.sha256:
         raise DataError(
             f"{item.name} in {images.location} was changed since the run was made; say where the "
             "original images are with --data."

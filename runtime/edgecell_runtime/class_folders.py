@@ -1,13 +1,13 @@
 """Finding the class folders among the paths of a set of images, however it was packed."""
 
 import fnmatch
-import posixpath
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from edgecell_runtime.errors import DataError
 from edgecell_runtime.images import SUFFIXES
 from edgecell_runtime.patients import MAPPING_PATTERN
+from edgecell_runtime.volumes import VOLUME_SUFFIX
 
 _SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
 _MAC_FOLDER = "__MACOSX"
@@ -75,8 +75,12 @@ def find_class_folders(names: Iterable[str], where: str) -> ClassFolders:
 
 
 def _sorted_out(names: Iterable[str]) -> tuple[list[_Parts], list[_Parts], list[_Parts]]:
-    """Sorts paths into images, patient mappings and other files; drops hidden ones."""
+    """Sorts paths into images, patient mappings and other files; drops hidden ones.
+
+    Where there are no images, volumes take their place.
+    """
     images: list[_Parts] = []
+    volumes: list[_Parts] = []
     mappings: list[_Parts] = []
     others: list[_Parts] = []
     for name in names:
@@ -86,13 +90,17 @@ def _sorted_out(names: Iterable[str]) -> tuple[list[_Parts], list[_Parts], list[
             continue
         if file_name in _SYSTEM_FILES:
             continue
-        if posixpath.splitext(file_name)[1] in SUFFIXES:
+        _, dot, ending = file_name.rpartition(".")
+        if dot + ending in SUFFIXES:
             images.append(parts)
+        elif file_name.endswith(VOLUME_SUFFIX):
+            volumes.append(parts)
         elif fnmatch.fnmatchcase(parts[-1], MAPPING_PATTERN):
             mappings.append(parts)
         else:
             others.append(parts)
-    return images, mappings, others
+    # Beside images, arrays are something else, such as features of these.
+    return (images, mappings, others + volumes) if images else (volumes, mappings, others)
 
 
 def _common_depth(images: Sequence[_Parts]) -> int:

@@ -132,7 +132,9 @@ class Classifier:
         Args:
             image: A path, the bytes of an image file, a binary file, a Pillow image, or a uint8
                 array of shape (height, width, 3), RGB, 0-255, of any size. An array of the size of
-                the manifest's preprocessing takes the shortest way.
+                the manifest's preprocessing takes the shortest way. Where the model takes volumes:
+                the path, the bytes or the open file of a ``.npy``, or a uint8 array, each of the
+                shape (depth, height, width, channels) of the manifest's preprocessing.
 
         Raises:
             ImageError: The image cannot be read, or is refused.
@@ -191,7 +193,7 @@ class Classifier:
         """
         from edgecell_runtime.bulk import map_in_order
 
-        if isinstance(images, str | bytes | os.PathLike) or getattr(images, "ndim", 4) < 4:
+        if isinstance(images, str | bytes | os.PathLike) or self._is_one(images):
             raise ImageError(
                 "predict_many takes several images and was given one; put it into a list, or call "
                 "predict."
@@ -284,6 +286,11 @@ class Classifier:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _is_one(self, images: object) -> bool:
+        """Whether an array is a single image, or volume, which would be taken for several."""
+        several = len(self.manifest.preprocessing.shape) + 1
+        return getattr(images, "ndim", several) < several
 
     def _predictions(self, pixels: NDArray[np.uint8]) -> list[Prediction]:
         """Answers for preprocessed pixels, uint8 (n, height, width, channels)."""

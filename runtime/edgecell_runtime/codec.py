@@ -11,7 +11,7 @@ import math
 import types
 import typing
 from collections.abc import Mapping
-from typing import TypeVar, Union
+from typing import Final, TypeVar, Union
 
 from edgecell_runtime.errors import ManifestError
 
@@ -19,6 +19,10 @@ Scalar = str | int | float | bool | None
 Json = Scalar | list["Json"] | dict[str, "Json"]
 
 T = TypeVar("T")
+
+OPTIONAL: Final[Mapping[str, bool]] = {"optional": True}
+"""Metadata of a field that came later: it is left out where it is None, so that what has no use for
+it keeps its bytes, and an older edgecell reads it."""
 
 
 def encode(value: object) -> Json:
@@ -29,7 +33,9 @@ def encode(value: object) -> Json:
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
-            field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)
+            field.name: encode(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+            if not field.metadata.get("optional") or getattr(value, field.name) is not None
         }
     if isinstance(value, Mapping):
         return {str(key): encode(item) for key, item in value.items()}

@@ -14,16 +14,19 @@ FORMULA: Final = "cells-1"
 _CELLS = 8
 
 
-def golden_inputs(formula: str, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+def golden_inputs(formula: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """The inputs of a formula, in integer arithmetic: the same on every machine.
 
     Args:
         formula: ``cells-1``: eight grainy discs on black, every other one with dark spots, which
-            drive no output to its ends; ``ramps-1``: four slanted and curved ramps.
-        shape: (height, width, channels) of the graph's input.
+            drive no output to its ends; ``ramps-1``: four slanted and curved ramps. In volumes the
+            discs are balls, and the ramps rise from slice to slice; one of a single slice is the
+            image.
+        shape: Of the graph's input: (height, width, channels), or for volumes (depth, height,
+            width, channels).
 
     Returns:
-        uint8 (inputs, height, width, channels), 0-255.
+        uint8 (inputs, *shape), 0-255.
 
     Raises:
         ManifestError: There is no such formula.
@@ -33,35 +36,39 @@ def golden_inputs(formula: str, shape: tuple[int, int, int]) -> NDArray[np.uint8
             f"The golden answers are to inputs of the formula {formula!r}, which this edgecell "
             f"does not have; expected one of {', '.join(_FORMULAS)}. Install a newer one."
         )
-    return _FORMULAS[formula](*shape)
+    depth, height, width, channels = (1, *shape)[-4:]
+    return _FORMULAS[formula](depth, height, width, channels).reshape(-1, *shape)
 
 
-def _cells(height: int, width: int, channels: int) -> NDArray[np.uint8]:
-    y, x, c = np.ogrid[:height, :width, :channels]
+def _cells(depth: int, height: int, width: int, channels: int) -> NDArray[np.uint8]:
+    z, y, x, c = np.ogrid[:depth, :height, :width, :channels]
     # Squared distances from the middle, in 1/1024 of half a side, whatever the aspect ratio.
     down, right = (2 * y - height + 1) * 1024 // height, (2 * x - width + 1) * 1024 // width
+    deep = (2 * z - depth + 1) * 1024 // depth
+    outward = down**2 + right**2 + deep**2
     images = []
     for i in range(_CELLS):
-        grain = (y * (37 + 6 * i) + x * (23 + 10 * i) + x * y * 7) % 23
-        image = 205 - 12 * i + 20 * (c == 0) - 25 * (c == 1) - grain - (down**2 + right**2) // 30000
+        grain = (y * (37 + 6 * i) + x * (23 + 10 * i) + x * y * 7 + z * (29 + 4 * i)) % 23
+        image = 205 - 12 * i + 20 * (c == 0) - 25 * (c == 1) - grain - outward // 30000
         if i % 2:
             for spot in range(1 + i // 2):
                 away = (down - 420 + 210 * spot) ** 2 + (right + 350 - 190 * ((spot * i) % 4)) ** 2
-                image = np.where(away < 30000, image - 70 - 15 * (c == 1), image)
-        images.append(np.where(down**2 + right**2 < 960 * 960, image, 0))
-    return np.stack(images).clip(0, 255).astype(np.uint8)
+                image = np.where(away + deep**2 < 30000, image - 70 - 15 * (c == 1), image)
+        # One at a time: of volumes, all of them as wide integers would be large.
+        images.append(np.where(outward < 960 * 960, image, 0).clip(0, 255).astype(np.uint8))
+    return np.stack(images)
 
 
-def _ramps(height: int, width: int, channels: int) -> NDArray[np.uint8]:
-    y, x, c = np.ogrid[:height, :width, :channels]
+def _ramps(depth: int, height: int, width: int, channels: int) -> NDArray[np.uint8]:
+    z, y, x, c = np.ogrid[:depth, :height, :width, :channels]
     images = [
-        (y * (3 + 2 * i) + x * (5 + i) + c * (40 + 13 * i) + (x * y) // (4 + i)) % 256
+        (z * (9 + i) + y * (3 + 2 * i) + x * (5 + i) + c * (40 + 13 * i) + (x * y) // (4 + i)) % 256
         for i in range(4)
     ]
     return np.stack(images).astype(np.uint8)
 
 
-_FORMULAS: Final[dict[str, Callable[[int, int, int], NDArray[np.uint8]]]] = {
+_FORMULAS: Final[dict[str, Callable[[int, int, int, int], NDArray[np.uint8]]]] = {
     "cells-1": _cells,
     "ramps-1": _ramps,
 }

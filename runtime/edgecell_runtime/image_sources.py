@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from edgecell_runtime.errors import DataError, ImageError
 from edgecell_runtime.images import MAX_FILE_BYTES, read_image_file
 from edgecell_runtime.printable import printable_name
+from edgecell_runtime.stored_images import stamp_of
 
 MAX_MEMBERS: Final = 2_000_000
 """Files and folders that a zip may have."""
@@ -43,6 +44,9 @@ class ImageFiles(Protocol):
         Raises:
             ImageError: It cannot be read, is damaged or is too large.
         """
+
+    def stamp(self) -> str:
+        """See ``ImageStore``."""
 
     def close(self) -> None:
         """Lets go of what is open. May be called twice."""
@@ -98,6 +102,15 @@ class FolderFiles:
         """Reads one of the files whole; see ``ImageFiles``."""
         return read_image_file(self._paths[name])
 
+    def stamp(self) -> str:
+        """See ``ImageStore``."""
+        try:
+            return stamp_of((name, _status(self._paths[name])) for name in self.names)
+        except OSError as error:
+            raise DataError(
+                f"{self.location} changes while it is read: {error}. Wait until it is complete."
+            ) from error
+
     def close(self) -> None:
         """Does nothing: no file stays open."""
 
@@ -108,9 +121,9 @@ class ZipFiles:
     def __init__(self, location: Path) -> None:
         self.location = location
         self._lock = threading.Lock()
-        self._archive = _open_zip(location)
+        self._archive = open_zip(location)
         try:
-            self._members = _checked_members(location, self._archive)
+            self._members = checked_members(location, self._archive)
         except BaseException:
             self._archive.close()
             raise
@@ -141,10 +154,23 @@ class ZipFiles:
             )
         return data
 
+    def stamp(self) -> str:
+        """See ``ImageStore``."""
+        assert self._archive.fp is not None
+        status = os.fstat(self._archive.fp.fileno())
+        return stamp_of([(str(self.location.absolute()), status)])
+
     def close(self) -> None:
         """Closes the zip; nothing can be read afterwards."""
         with self._lock:
             self._archive.close()
+
+
+def _status(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except OSError:  # a link that leads nowhere has a status too
+        return path.lstat()
 
 
 def _walk(top: str) -> Iterator[tuple[str, str]]:
@@ -173,12 +199,22 @@ def _walk(top: str) -> Iterator[tuple[str, str]]:
                     yield relative, entry.path
 
 
-def _open_zip(path: Path) -> zipfile.ZipFile:
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """Opens a zip.
+
+    Raises:
+        DataError: It cannot be read, is damaged or is none.
+    """
     try:
         with path.open("rb") as file:
             start = file.read(4)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error}. Check its permissions.") from error
+    if start == b"\x89HDF":
+        raise DataError(
+            f"{path} is an HDF5 file, which the runtime does not read (training does); expected a "
+            "folder or a zip of class folders, or an .npz. Save it as one of these."
+        )
     try:
         return zipfile.ZipFile(path)
     except Exception as error:  # besides BadZipFile, whatever a damaged directory leads to
@@ -197,7 +233,12 @@ def _neither(path: Path) -> DataError:
     )
 
 
-def _checked_members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+def checked_members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """The files of a zip by their names.
+
+    Raises:
+        DataError: One of them could harm somebody who unpacks it.
+    """
     entries = archive.infolist()
     if len(entries) > MAX_MEMBERS:
         raise DataError(
@@ -214,7 +255,9 @@ def _checked_members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.
             )
         if entry.is_dir():
             continue
-        name = "/".join(part for part in entry.filename.split("/") if part not in ("", "."))
+        name = entry.filename
+        if "//" in name or "./" in name or name.endswith("/."):
+            name = "/".join(part for part in name.split("/") if part not in ("", "."))
         if name in members:
             raise DataError(
                 f"{path} is refused: it has two members named {name!r}; expected each name once. "
@@ -227,8 +270,9 @@ def _checked_members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.
 def _fault(entry: zipfile.ZipInfo) -> str | None:
     """Says why a member is refused, as the end of a sentence."""
     # zipfile may shorten or replace the name that stands in the file, so that both are looked at.
-    for name in (entry.orig_filename, entry.filename):
-        if "\\" in name or printable_name(name) != name:
+    for name in {entry.orig_filename, entry.filename}:
+        plain = name.isascii() and name.isprintable()  # nearly all are, and it is quickly told
+        if "\\" in name or (not plain and printable_name(name) != name):
             return (
                 "has a backslash, a zero byte or a control character in its name; expected forward "
                 "slashes and what can be printed"

@@ -92,14 +92,19 @@ def open_image(source: ImageSource, background: tuple[int, int, int] = (0, 0, 0)
         path = Path(os.fsdecode(source))
         return _decode(read_image_file(path), background, str(path))
     if callable(getattr(source, "read", None)):
-        return _decode(_read_open_file(source), background, "image")
+        return _decode(read_open_file(source), background, "image")
     raise ImageError(
         f"An image cannot be read from {type(source).__name__}; expected a path, bytes, a binary "
         "file, a Pillow image or a uint8 array."
     )
 
 
-def _read_open_file(file: BinaryFile) -> bytes:
+def read_open_file(file: BinaryFile) -> bytes:
+    """Reads an open file from where it stands to its end, up to ``MAX_FILE_BYTES``.
+
+    Raises:
+        ImageError: It is longer, or cannot be read.
+    """
     parts: list[bytes] = []
     left = MAX_FILE_BYTES + 1
     while left > 0:

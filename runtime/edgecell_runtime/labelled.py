@@ -1,26 +1,31 @@
-"""Sets of labelled images: a folder of class folders, or a zip of one that is read in place.
+"""Sets of labelled images: a folder of class folders, a zip of one, or arrays in an ``.npz``.
 
 The name of a class folder is the label of every image below it. The same set gives the same names,
-labels and patients as a folder, as a zip, with folders around it or without.
+labels and patients as a folder, as a zip, with folders around it or without. Arrays: see
+``array_sets``.
 """
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from edgecell_runtime.array_images import NPZ_SUFFIX, ArrayFile, ArrayStore, NpzFile
+from edgecell_runtime.array_sets import Part, find_rows
 from edgecell_runtime.class_folders import ClassFolders, find_class_folders
 from edgecell_runtime.errors import DataError, ImageError
 from edgecell_runtime.image_sources import ImageFiles, open_image_files
+from edgecell_runtime.image_tables import patients_of
 from edgecell_runtime.patients import (
     MAPPING_PATTERN,
     parse_patient_mappings,
     patient_of_name,
     read_patient_mappings,
 )
+from edgecell_runtime.stored_images import ImageStore, StoredImage
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -33,34 +38,40 @@ class LabelledImage:
         name: Its path inside the set, from the class folder on, with forward slashes.
         label: Its class: the first folder of the name.
         patient: Who it comes from, where that is known.
+        part: Of the split, where the set brings one along: what is marked ``test`` is tested on,
+            and ``training`` is what training and, where nothing is marked so, validation are taken
+            from.
     """
 
     name: str
     label: str
     patient: str | None
+    part: Part | None = None
 
 
 class LabelledImages:
     """The images of an open set, sorted by name; made by ``open_labelled``.
 
     Attributes:
-        location: The folder or zip.
+        location: The folder or file.
         labels: The classes, sorted.
         notes: Sentences about what was ignored.
+        in_arrays: Whether images are read as arrays and not as the bytes of files.
     """
 
     def __init__(
         self,
-        files: ImageFiles,
-        images: Mapping[LabelledImage, str],
+        store: ImageStore,
+        images: Sequence[tuple[LabelledImage, str]],
         notes: tuple[str, ...],
     ) -> None:
-        """Takes the open files, the file behind each image, and the notes."""
-        self._files = files
-        self._images = tuple(sorted(images, key=lambda image: image.name))
+        """Takes where the images lie, each image with its name there, and the notes."""
+        self._store = store
+        self._images = tuple(sorted((image for image, _ in images), key=lambda image: image.name))
         self._by_name = {image.name: image for image in self._images}
-        self._file_names = {image.name: file_name for image, file_name in images.items()}
-        self.location = files.location
+        self._stored_names = {image.name: stored for image, stored in images}
+        self.in_arrays = isinstance(store, ArrayStore)
+        self.location = store.location
         self.labels = tuple(sorted({image.label for image in self._images}))
         self.notes = notes
 
@@ -74,23 +85,36 @@ class LabelledImages:
         """Finds an image by its name."""
         return self._by_name.get(name)
 
-    def read(self, image: LabelledImage) -> bytes:
-        """Reads the original file of an image; may be called from several threads.
+    def read(self, image: LabelledImage) -> StoredImage:
+        """Reads an image as it is stored; may be called from several threads.
+
+        Returns:
+            The bytes of its file, or in a set of arrays uint8 (height, width, channels). Either is
+            an ``ImageSource``, and ``image_sha256`` hashes it.
 
         Raises:
             ImageError: It is not of this set, cannot be read, is damaged or is too large.
+            DataError: It is of a set of arrays none of which can be read.
         """
-        file_name = self._file_names.get(image.name)
-        if file_name is None:
+        stored = self._stored_names.get(image.name)
+        if stored is None:
             raise ImageError(
                 f"There is no image {image.name} in {self.location}; expected one of its "
                 f"{len(self):,}. Check that it is the same set."
             )
-        return self._files.read(file_name)
+        return self._store.read(stored)
+
+    def stamp(self) -> str:
+        """Sizes and times of the files, hashed: it changes when one of them is changed.
+
+        Raises:
+            DataError: A file is gone.
+        """
+        return self._store.stamp()
 
     def close(self) -> None:
-        """Closes the zip, where it is one; nothing can be read afterwards."""
-        self._files.close()
+        """Closes the file, where it is one; nothing can be read afterwards."""
+        self._store.close()
 
     def __enter__(self) -> Self:
         return self
@@ -104,15 +128,19 @@ class LabelledImages:
         self.close()
 
 
-def open_labelled(path: Path, *, minimum_labels: int = 2) -> LabelledImages:
+def open_labelled(
+    path: Path, *, patients: Path | None = None, minimum_labels: int = 2
+) -> LabelledImages:
     """Opens a set of labelled images and finds out each one's class and patient.
 
     No image is read. The patient is the one in the file name, or else in NLM's mapping files, which
-    may lie in the set above its class folders, or beside the folder or zip.
+    may lie in the set above its class folders, or beside the folder or zip; or in a table that is
+    given.
 
     Args:
-        path: A folder of class folders, or a zip of one. Folders around the class folders are
-            stripped; folders inside them belong to the class.
+        path: A folder of class folders, a zip of one, or an ``.npz`` of images and labels. Folders
+            around the class folders are stripped; folders inside them belong to the class.
+        patients: A CSV that names each image's patient; see ``image_tables``.
         minimum_labels: How many classes there must be.
 
     Returns:
@@ -122,19 +150,60 @@ def open_labelled(path: Path, *, minimum_labels: int = 2) -> LabelledImages:
         DataError: It is no such set, it is damaged or refused, it has too few classes, or its
             patients contradict each other.
     """
+    if path.suffix.lower() == NPZ_SUFFIX and path.is_file():
+        return labelled_rows(NpzFile(path), patients=patients, minimum_labels=minimum_labels)
     files = open_image_files(path)
     try:
         folders = find_class_folders(files.names, str(path))
-        patients = _mapped_patients(files, folders)
-        images = {
-            LabelledImage(name, name.partition("/")[0], _patient(name, patients, path)): file_name
+        mapped = _mapped_patients(files, folders)
+        images = [
+            (LabelledImage(name, name.partition("/")[0], _patient(name, mapped, path)), file_name)
             for name, file_name in folders.images.items()
-        }
-        labelled = LabelledImages(files, images, folders.notes)
-        _require_labels(labelled, minimum_labels)
+        ]
+        return _labelled(files, images, folders.notes, patients, minimum_labels)
     except BaseException:
         files.close()
         raise
+
+
+def labelled_rows(
+    file: ArrayFile, *, patients: Path | None = None, minimum_labels: int = 2
+) -> LabelledImages:
+    """The labelled images of an open file of arrays, which belongs to them from here on.
+
+    Args:
+        file: Open; it is closed where this fails.
+        patients: A CSV that names each image's patient.
+        minimum_labels: How many classes there must be.
+
+    Raises:
+        DataError: It is unclear which arrays are images and labels, or they cannot be used.
+    """
+    try:
+        pairs, notes = find_rows(file)
+        images = [
+            (LabelledImage(name, label, patient, pair.part), name)
+            for pair in pairs
+            for name, label, patient in zip(pair.names(), pair.labels, pair.patients, strict=True)
+        ]
+        return _labelled(ArrayStore(file, pairs), images, notes, patients, minimum_labels)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _labelled(
+    store: ImageStore,
+    images: list[tuple[LabelledImage, str]],
+    notes: tuple[str, ...],
+    patients: Path | None,
+    minimum_labels: int,
+) -> LabelledImages:
+    if patients is not None:
+        said = patients_of(patients, {image.name: image.patient for image, _ in images})
+        images = [(replace(image, patient=said[image.name]), name) for image, name in images]
+    labelled = LabelledImages(store, images, notes)
+    _require_labels(labelled, minimum_labels)
     return labelled
 
 
@@ -194,6 +263,11 @@ def _require_labels(labelled: LabelledImages, minimum: int) -> None:
     if found < minimum:
         only = ", ".join(labelled.labels)
         noun = "class" if found == 1 else "classes"
+        if labelled.in_arrays:
+            raise DataError(
+                f"{labelled.location} holds images of {found} {noun} only ({only}); expected at "
+                f"least {minimum}. Check its labels."
+            )
         raise DataError(
             f"{labelled.location} holds images of {found} {noun} only ({only}); expected at least "
             f"{minimum} class folders with images in them. Check that the path is the folder that "

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from edgecell_runtime import codec
-from edgecell_runtime.codec import Scalar
+from edgecell_runtime.codec import OPTIONAL, Scalar
 from edgecell_runtime.errors import ManifestError
 from edgecell_runtime.heads import Head
 from edgecell_runtime.preprocess import PreprocessSpec
@@ -152,6 +152,16 @@ class Evaluation:
         sensitivity: Share of positives found at the threshold; None without a positive label.
         specificity: Share of negatives left alone at the threshold; None likewise.
         auc: Area under the ROC curve; None likewise.
+        precision: Share of positive decisions that are right; None likewise, or where no image was
+            decided to be positive.
+        f1: Harmonic mean of precision and sensitivity; None without a positive label.
+        average_precision: Precision averaged over the positives, each at its own probability as
+            threshold; None likewise.
+        macro_f1: Mean over the labels of the F1 of each; None where there is a positive label.
+        brier: Half the squared distance of probabilities to the truth, averaged over the images;
+            None in artifacts of old.
+        calibration_error: How far confidence and accuracy are apart, over 15 bins of confidence;
+            None in artifacts of old.
     """
 
     n: int
@@ -160,6 +170,12 @@ class Evaluation:
     sensitivity: Figure | None = None
     specificity: Figure | None = None
     auc: Figure | None = None
+    precision: Figure | None = field(default=None, metadata=OPTIONAL)
+    f1: Figure | None = field(default=None, metadata=OPTIONAL)
+    average_precision: Figure | None = field(default=None, metadata=OPTIONAL)
+    macro_f1: Figure | None = field(default=None, metadata=OPTIONAL)
+    brier: Figure | None = field(default=None, metadata=OPTIONAL)
+    calibration_error: Figure | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Plain metrics of a classifier, in NumPy: counts, accuracy, sensitivity, specificity, rank AUC.
+"""Plain metrics of a classifier, in NumPy: counts and their shares, rank AUC, average precision.
 
 Every figure is a fraction. One that has no meaning for a sample, such as the sensitivity without a
 positive image, is None and never 0. Intervals are the business of ``edgecell_train``.
@@ -78,6 +78,17 @@ def specificity(counts: Counts) -> float | None:
     return _fraction(counts.true_negative, counts.true_negative + counts.false_positive)
 
 
+def precision(counts: Counts) -> float | None:
+    """Share of positive decisions that are right; None where none was positive."""
+    return _fraction(counts.true_positive, counts.true_positive + counts.false_positive)
+
+
+def f1(counts: Counts) -> float | None:
+    """Harmonic mean of precision and sensitivity; None where nothing is or was decided positive."""
+    wrong = counts.false_positive + counts.false_negative
+    return _fraction(2 * counts.true_positive, 2 * counts.true_positive + wrong)
+
+
 def confusion(
     truth: NDArray[np.integer], predicted: NDArray[np.integer], n_labels: int
 ) -> NDArray[np.int64]:
@@ -151,16 +162,39 @@ class ScoreRanking:
         """
         if self.order.size == 0:
             return np.full(len(weights), np.nan)
-        ranked = np.take(weights, self.order, axis=1).astype(np.int64, copy=False)
-        positives = np.add.reduceat(np.where(self.positive, ranked, 0), self.starts, axis=1)
-        negatives = np.add.reduceat(ranked, self.starts, axis=1) - positives
+        positives, negatives = self._counts(weights)
         negatives_up_to = np.cumsum(negatives, axis=1)
         # A pair counts 2 where the positive ranks higher and 1 in a tie: integers, so exact.
         doubled_wins = np.einsum("ij,ij->i", positives, 2 * negatives_up_to - negatives)
         doubled_pairs = 2 * positives.sum(axis=1) * negatives_up_to[:, -1]
-        areas = np.full(len(weights), np.nan)
-        np.divide(doubled_wins, doubled_pairs, out=areas, where=doubled_pairs > 0)
-        return areas
+        return _shares(doubled_wins, doubled_pairs)
+
+    def average_precision(self, weights: NDArray[np.integer]) -> NDArray[np.float64]:
+        """Precision averaged over the positives, one value for each row of weights.
+
+        Each positive counts with the precision that its own score would have as the threshold;
+        nothing is interpolated, as in scikit-learn.
+
+        Args:
+            weights: See ``auc``.
+
+        Returns:
+            float64 (samples,), 0-1; NaN where a sample has no positive.
+        """
+        if self.order.size == 0:
+            return np.full(len(weights), np.nan)
+        positives, negatives = self._counts(weights)
+        found = np.cumsum(positives[:, ::-1], axis=1)[:, ::-1]
+        decided = found + np.cumsum(negatives[:, ::-1], axis=1)[:, ::-1]
+        return _shares(
+            np.einsum("ij,ij->i", positives, _shares(found, decided, empty=0.0)), found[:, 0]
+        )
+
+    def _counts(self, weights: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Positives and negatives at each distinct score: int64 (samples, distinct scores)."""
+        ranked = np.take(weights, self.order, axis=1).astype(np.int64, copy=False)
+        positives = np.add.reduceat(np.where(self.positive, ranked, 0), self.starts, axis=1)
+        return positives, np.add.reduceat(ranked, self.starts, axis=1) - positives
 
 
 def rank_auc(
@@ -182,14 +216,55 @@ def rank_auc(
         ValueError: The arrays are not vectors of one length, a score is NaN, or a weight is
             negative or no integer.
     """
+    return _of_one(ScoreRanking.of(truth_positive, score).auc(_weights(score, weights)))
+
+
+def average_precision(
+    truth_positive: NDArray[np.bool_],
+    score: NDArray[np.floating],
+    weights: NDArray[np.integer] | None = None,
+) -> float | None:
+    """Precision averaged over the positives; see ``ScoreRanking.average_precision``.
+
+    Args:
+        truth_positive: See ``rank_auc``.
+        score: Likewise.
+        weights: Likewise.
+
+    Returns:
+        The average, 0-1; None where no positive counts.
+
+    Raises:
+        ValueError: See ``rank_auc``.
+    """
     ranking = ScoreRanking.of(truth_positive, score)
+    return _of_one(ranking.average_precision(_weights(score, weights)))
+
+
+def _weights(
+    score: NDArray[np.floating], weights: NDArray[np.integer] | None
+) -> NDArray[np.integer]:
+    """One sample's weights, checked: int (1, n)."""
     if weights is None:
         weights = np.ones(len(score), dtype=np.int64)
     _check_vectors(score, weights)
     if weights.dtype.kind not in "iu" or (weights.size and weights.min() < 0):
         raise ValueError("the weights say how often an image counts: integers, 0 or more.")
-    area = float(ranking.auc(weights[np.newaxis])[0])
-    return None if np.isnan(area) else area
+    return weights[np.newaxis]
+
+
+def _of_one(values: NDArray[np.float64]) -> float | None:
+    value = float(values[0])
+    return None if np.isnan(value) else value
+
+
+def _shares(
+    part: NDArray[np.number], whole: NDArray[np.integer], empty: float = np.nan
+) -> NDArray[np.float64]:
+    """Part by whole; ``empty`` where the whole is 0."""
+    shares = np.full(whole.shape, empty)
+    np.divide(part, whole, out=shares, where=whole > 0)
+    return shares
 
 
 def _fraction(part: int, whole: int) -> float | None:

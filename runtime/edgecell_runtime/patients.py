@@ -56,7 +56,7 @@ def read_patient_mappings(paths: Iterable[Path]) -> dict[str, str]:
     Raises:
         DataError: A file cannot be read or is malformed, or a file name has two patients.
     """
-    return parse_patient_mappings((str(path), _read_mapping(path)) for path in paths)
+    return parse_patient_mappings((str(path), _read(path)) for path in paths)
 
 
 def parse_patient_mappings(files: Iterable[tuple[str, bytes]]) -> dict[str, str]:
@@ -93,7 +93,22 @@ def _patient_of_slide(slide: str) -> str | None:
     return (_PATIENT.search(slide) or number).group()
 
 
-def _read_mapping(path: Path) -> bytes:
+def read_mapping_file(path: Path) -> bytes:
+    """Reads a table of patients whole.
+
+    Raises:
+        DataError: It cannot be read, or is too large.
+    """
+    data = _read(path)
+    if len(data) > MAX_MAPPING_BYTES:
+        raise DataError(
+            f"{path} has more than {MAX_MAPPING_BYTES:,} bytes; a table of patients is smaller. "
+            "Check that it is the right file."
+        )
+    return data
+
+
+def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(MAX_MAPPING_BYTES + 1)

@@ -1,6 +1,6 @@
 """The one preprocessing: training, calibration, parity, evaluation and prediction all call it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from edgecell_runtime.codec import OPTIONAL
 from edgecell_runtime.images import ImageSource, open_image
+from edgecell_runtime.volumes import MAX_VOXELS, read_volume
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,9 @@ class PreprocessSpec:
         interpolation: Of the resize. ``bilinear`` is Pillow's, which widens its kernel when it
             makes an image smaller (anti-aliasing); the aspect ratio is not kept.
         background: RGB colour laid behind transparent pixels; cells stand on black.
+        depth: Slices that the graph takes, for a graph of volumes; None for one of images. Volumes
+            have that size already (see ``edgecell_runtime.volumes``): nothing is converted or
+            resized.
     """
 
     height: int
@@ -29,10 +34,18 @@ class PreprocessSpec:
     color_mode: Literal["RGB", "L"] = "RGB"
     interpolation: Literal["bilinear"] = "bilinear"
     background: tuple[int, int, int] = (0, 0, 0)
+    depth: int | None = field(default=None, metadata=OPTIONAL)
 
     def __post_init__(self) -> None:
         if not (1 <= self.height <= 4096 and 1 <= self.width <= 4096):
             raise ValueError(f"the size {self.height} x {self.width} is not between 1 and 4096.")
+        if self.depth is not None and not 1 <= self.depth <= 4096:
+            raise ValueError(f"the depth {self.depth} is not between 1 and 4096.")
+        if self.height * self.width * (self.depth or 1) > MAX_VOXELS:
+            raise ValueError(
+                f"the volume {self.depth} x {self.height} x {self.width} has more than "
+                f"{MAX_VOXELS:,} voxels."
+            )
         if not all(0 <= value <= 255 for value in self.background):
             raise ValueError(f"the background {self.background} is not a colour of 0 to 255 each.")
 
@@ -42,25 +55,28 @@ class PreprocessSpec:
         return len(self.color_mode)
 
     @cached_property
-    def shape(self) -> tuple[int, int, int]:
-        """(height, width, channels)."""
-        return (self.height, self.width, self.channels)
+    def shape(self) -> tuple[int, ...]:
+        """(height, width, channels), behind a depth where it is a volume's."""
+        image = (self.height, self.width, self.channels)
+        return image if self.depth is None else (self.depth, *image)
 
     def apply(self, source: ImageSource) -> NDArray[np.uint8]:
-        """Turns one image into the pixels that the graph takes.
+        """Turns one image, or one volume, into the pixels that the graph takes.
 
         Args:
-            source: See ``edgecell_runtime.images.open_image``.
+            source: See ``edgecell_runtime.images.open_image``; of a volume,
+                ``edgecell_runtime.volumes.read_volume``.
 
         Returns:
-            uint8 (height, width, channels), RGB or grey, 0-255; an array of that shape comes back
-            as it is.
+            uint8 of ``shape``, RGB or grey, 0-255; an array of that shape comes back as it is.
 
         Raises:
             ImageError: The image cannot be read, or is refused.
         """
         if type(source) is np.ndarray and source.shape == self.shape and source.dtype == np.uint8:
             return source
+        if self.depth is not None:
+            return read_volume(source, self.shape)
         image = open_image(source, self.background)
         if image.mode != self.color_mode:
             image = image.convert(self.color_mode)

@@ -1,21 +1,44 @@
+import base64
 import dataclasses
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from support.pictures import encoded, gradient
 from support.report_page import FIGURE, Seen, make_run
 
+from edgecell import report_plots
 from edgecell.report import render_report, write_report
 from edgecell_export.card import RESEARCH_USE
 from edgecell_runtime.errors import RunError
+from edgecell_runtime.heads import Head, HeadKind
 from edgecell_runtime.labelled import open_labelled
 from edgecell_runtime.manifest import Evaluation, Figure
 from edgecell_runtime.measure import BenchmarkResult, LatencyStats
 from edgecell_runtime.system import SystemInfo
+from edgecell_train.explaining import HEAT
 from edgecell_train.runs import ANSWERS, SPLIT, Run
+from edgecell_train.tested_runs import write_disputed
+
+PLOT = encoded(gradient(), "PNG")
+
+
+@pytest.fixture(autouse=True)
+def no_drawing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots take most of a report's time; a test that needs them asks for ``drawing``."""
+    if "drawing" not in request.fixturenames:
+        for name in ("decisions", "reliability"):
+            monkeypatch.setattr(report_plots.decision_plots, name, lambda *_: PLOT)
+
+
+@pytest.fixture
+def drawing() -> None:
+    """Lets plots be drawn."""
+
 
 DRAWN = "These cells were drawn by the program. The figures say nothing about real blood smears."
 
@@ -74,6 +97,7 @@ def test_report_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
     assert {"script", "link", "iframe", "object"}.isdisjoint(tag for tag, _ in page.tags)
 
 
+@pytest.mark.usefixtures("drawing")
 def test_report_is_the_same_for_the_same_run(tmp_path: Path) -> None:
     run = make_run(tmp_path, each=20)
     assert rendered(run) == rendered(run)
@@ -309,3 +333,174 @@ def test_write_report_leaves_the_old_file_when_the_run_is_damaged(tmp_path: Path
     with pytest.raises(RunError):
         write_report(target, run, None)
     assert target.read_bytes() == old
+
+
+def with_record(run: Run, **changes: object) -> Run:
+    return dataclasses.replace(run, record=dataclasses.replace(run.record, **changes))
+
+
+def plots(page: Seen) -> dict[str, str]:
+    """The alternative texts of the plots, with what is drawn."""
+    return {
+        str(attributes["alt"]): str(attributes["src"])
+        for tag, attributes in page.tags
+        if tag == "img" and "line plots" in str(attributes["alt"])
+    }
+
+
+@pytest.mark.usefixtures("drawing")
+def test_report_draws_curves_and_reliability(tmp_path: Path) -> None:
+    found = plots(seen(make_run(tmp_path, wrong=[1])))
+    words = ("loss and accuracy", "ROC curve", "share of right labels")
+    assert len(found) == len(words)
+    for word, (alt, uri) in zip(words, found.items(), strict=True):
+        assert word in alt
+        image = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
+        image.load()
+        assert image.format == "PNG"
+
+
+def test_report_gives_all_figures_in_a_table(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    more = dataclasses.replace(run.record.evaluation, f1=Figure(0.5, 0.4, 0.6), brier=FIGURE)
+    page = seen(with_record(run, evaluation=more))
+    assert page.row("F1") == ["0.500 0.400 to 0.600", "harmonic mean of precision and sensitivity"]
+    assert page.row("Brier score")[0] == "0.900 0.812 to 0.954"
+
+
+def test_report_gives_figures_without_disputed_images_beside_those_on_all(tmp_path: Path) -> None:
+    run = make_run(tmp_path, wrong=[1])
+    assert "disputed" not in seen(run).text
+    write_disputed(tmp_path, ["Parasitized/cell 1.png", "Uninfected/cell 1.png", "elsewhere.png"])
+    page = seen(run)
+    assert "Without 2 disputed images" in page.text
+    assert page.row("accuracy")[:2] == ["0.900 0.812 to 0.954", "1.000 1.000 to 1.000"]
+    assert "an opinion and not the truth" in page.text
+
+
+def test_report_says_what_the_threshold_decides(tmp_path: Path) -> None:
+    run = with_record(make_run(tmp_path, each=4, wrong=[0]), threshold=0.3, threshold_rule="youden")
+    text = seen(run).text
+    assert "counts as Parasitized from a probability of 0.3 on (youden)" in text
+    assert "3 of 4 that show Parasitized were found, and 1 of 4 others were taken for it" in text
+
+
+def test_report_has_no_curves_of_decisions_with_more_classes_and_no_positive_label(
+    tmp_path: Path,
+) -> None:
+    run = make_run(tmp_path, labels=("ring", "schizont", "none"), wrong=[1])
+    page = seen(with_record(run, positive_label=None))
+    assert "Decisions" not in page.text
+    assert "Do the probabilities mean what they say?" in page.text
+    assert page.row("true: ring") == ["2 66.7 % right", "1 33.3 %", "0 0.0 %"]
+    assert "Mean probability of the label given" in page.text
+
+
+def test_report_lists_patients_the_worst_first(tmp_path: Path) -> None:
+    page = seen(make_run(tmp_path, wrong=[1]))
+    text = page.text[page.text.index("Each patient") :]
+    assert "The 3 patients of the test" in text
+    assert text.index("P1 2") < text.index("P0 2") < text.index("P2 2")
+    assert page.row("P1") == ["2", "1", "0.000", "0.000", "0.000", "0.500"]
+
+
+def test_report_has_no_table_of_patients_when_none_is_known(tmp_path: Path) -> None:
+    assert "Each patient" not in seen(make_run(tmp_path, patients=False)).text
+
+
+def test_report_shows_where_the_net_looked_beside_the_image(tmp_path: Path) -> None:
+    run = make_run(tmp_path, wrong=[1])
+    names = np.array(["Parasitized/cell 1.png", "Uninfected/cell 0.png"])
+    heat = np.zeros((2, 4, 4), np.uint8)
+    heat[0, :2] = 255
+    np.savez(tmp_path / HEAT, names=names, heat=heat)
+    page = seen(run)
+    text = page.text[page.text.index("Where the net looked") : page.text.index("Training curve")]
+    assert text.index("✓ right") < text.index("✗ wrong")
+    (uri,) = {
+        str(image["src"])
+        for image in page.pictures()
+        if image["alt"] == "Where the net looked in Parasitized/cell 1.png"
+    }
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))), np.int64)
+    redness = shown[..., 0] - shown[..., 2]
+    assert redness[:30].min() > 60
+    assert abs(redness[-20:]).max() < 1
+
+
+def test_report_says_so_when_the_image_of_a_map_is_gone(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    names = np.array(["Parasitized/cell 1.png"])
+    np.savez(tmp_path / HEAT, names=names, heat=np.zeros((1, 4, 4), np.uint8))
+    (tmp_path / "images" / names[0]).unlink()
+    assert seen(run).text.count("The file is no longer there.") == 3
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P"])
+def test_report_shows_grey_and_transparent_images_with_their_maps(
+    tmp_path: Path, mode: str
+) -> None:
+    run = make_run(tmp_path, file=encoded(gradient().convert(mode), "PNG"))
+    names = np.array(["Parasitized/cell 1.png"])
+    np.savez(tmp_path / HEAT, names=names, heat=np.full((1, 4, 4), 9, np.uint8))
+    page = seen(run)
+    assert len(page.pictures()) == 6 + 2
+    assert "cannot be read" not in page.text
+
+
+def _with_uncalibrated(run: Run) -> None:
+    header, *rows = (run.folder / ANSWERS).read_text().splitlines()
+    columns = ",".join(f"uncalibrated({label})" for label in run.record.labels)
+    (run.folder / ANSWERS).write_text(
+        "\n".join([f"{header},{columns}", *(f"{row},0.75,0.25" for row in rows)])
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "stored", "words"),
+    [
+        ("normalised_sigmoid", True, "was fitted on the validation images"),
+        ("normalised_sigmoid", False, "does not hold the probabilities before it"),
+        ("softmax", False, "was fitted on the validation images"),
+    ],
+)
+def test_report_shows_reliability_before_and_after_the_temperature_where_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: HeadKind, stored: bool, words: str
+) -> None:
+    drawn: list[dict[str, NDArray[np.float64]]] = []
+    monkeypatch.setattr(
+        report_plots.decision_plots,
+        "reliability",
+        lambda _truth, answers: drawn.append(answers) or PLOT,
+    )
+    run = with_record(make_run(tmp_path), temperature=2.0, head=Head(kind))
+    if stored:
+        _with_uncalibrated(run)
+    assert words in seen(run).text
+    before, *after = drawn[0].values()
+    assert len(after) == ("fitted" in words)
+    if stored:
+        assert before[0].tolist() == [0.75, 0.25]
+    elif after:
+        # Twice the logit of 0.9 is that of 81 : 1.
+        assert before[0].tolist() == pytest.approx([81 / 82, 1 / 82])
+
+
+def test_report_shows_notes_on_the_training(tmp_path: Path) -> None:
+    run = with_record(make_run(tmp_path), training_notes=("Some note.",))
+    assert seen(run).row("Notes on the training") == ["Some note."]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "which had the lowest validation loss; BatchNormalization"),
+        ({"stopping.keep": "last", "reestimate_averages": False}, "the last one"),
+    ],
+)
+def test_report_says_why_the_epoch_was_kept(
+    tmp_path: Path, options: dict[str, object], words: str
+) -> None:
+    (text,) = seen(with_record(make_run(tmp_path), configuration=options)).row("Weights kept")
+    assert words in text
+    assert ("estimated anew" in text) == (not options)

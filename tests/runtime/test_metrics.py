@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, confusion_matrix, recall_score, roc_auc_score
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    confusion_matrix,
+    f1_score,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+)
 
 from edgecell_runtime import metrics
 from edgecell_runtime.metrics import Counts, ScoreRanking
@@ -68,6 +76,39 @@ def test_rank_auc_equals_scikit_learns_with_ties_and_weights(
         assert area is None
 
 
+@settings(deadline=None)
+@given(rows)
+def test_average_precision_equals_scikit_learns_with_ties_and_weights(
+    drawn: list[tuple[bool, int, int]],
+) -> None:
+    truth, score, weights = _columns(drawn)
+    if truth.any():
+        expected = average_precision_score(truth, score)
+        assert metrics.average_precision(truth, score) == pytest.approx(expected)
+    found = metrics.average_precision(truth, score, weights)
+    if (truth & (weights > 0)).any():
+        expected = average_precision_score(truth, score, sample_weight=weights)
+        assert found == pytest.approx(expected)
+    else:
+        assert found is None
+
+
+@settings(deadline=None)
+@given(rows)
+def test_precision_and_f1_equal_scikit_learns(drawn: list[tuple[bool, int, int]]) -> None:
+    truth, score, _ = _columns(drawn)
+    decided = score >= 0.5
+    counts = metrics.count(truth, decided)
+    if decided.any():
+        assert metrics.precision(counts) == pytest.approx(precision_score(truth, decided))
+    else:
+        assert metrics.precision(counts) is None
+    if decided.any() or truth.any():
+        assert metrics.f1(counts) == pytest.approx(f1_score(truth, decided))
+    else:
+        assert metrics.f1(counts) is None
+
+
 def test_rank_auc_with_weights_equals_repeating_each_image() -> None:
     random = np.random.default_rng(3)
     truth, score = random.random(200) < 0.4, random.integers(0, 30, 200) / 30
@@ -88,6 +129,7 @@ def test_rank_auc_is_none_when_there_is_one_class_or_no_image() -> None:
     assert metrics.rank_auc(np.array([True, True]), score) is None
     assert metrics.rank_auc(np.array([False, False]), score) is None
     assert metrics.rank_auc(np.array([], dtype=np.bool_), np.array([])) is None
+    assert metrics.average_precision(np.array([], dtype=np.bool_), np.array([])) is None
 
 
 def test_count_names_each_cell() -> None:

@@ -10,39 +10,44 @@ import numpy as np
 
 from edgecell.drawn_cells import write_drawn_cells
 from edgecell_export.tensorflow import import_keras
-from edgecell_runtime.heads import Head
+from edgecell_runtime.heads import Head, HeadKind
 from edgecell_runtime.labelled import open_labelled
 from edgecell_runtime.preprocess import PreprocessSpec
-from edgecell_train.fitting import FitOptions, LabelledPixels
+from edgecell_train.checkpoints import Unfinished
+from edgecell_train.config import TrainConfig
+from edgecell_train.fitting import LabelledPixels
+from edgecell_train.labelling import Labelling
 from edgecell_train.presets import Preset
-from edgecell_train.training import Outcome, TrainConfig, train
+from edgecell_train.training import Job, Outcome, train
 from support.pictures import encoded, gradient
 
 SPEC = PreprocessSpec(12, 12)
-OPTIONS = FitOptions(epochs=2, batch_size=32, seed=3)
+CONFIG = TrainConfig(preset="tiny", epochs=2, batch_size=32, seed=3)
 PATIENTS = 20
+LABELLING = Labelling(("Parasitized", "Uninfected"), Head("normalised_sigmoid"))
 
 
-def build_tiny(labels: int) -> Any:
+def build_tiny(shape: tuple[int, ...], labels: int) -> Any:
     """Pixels, unscaled, so that the averages of BatchNormalization have a long way to go."""
     keras = import_keras()
     layers = keras.layers
-    model = keras.Sequential(
+    return keras.Sequential(
         [
-            keras.Input(SPEC.shape),
+            keras.Input(shape),
             layers.Conv2D(4, 3, strides=3, activation="relu"),
             layers.Dropout(0.3, name="dropout"),
             layers.BatchNormalization(name="norm"),
             layers.Flatten(),
-            layers.Dense(labels, activation="sigmoid"),
+            layers.Dense(labels, activation="sigmoid", dtype="float32"),
         ]
     )
-    model.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
-    return model
 
 
-def make_preset(build: Callable[[int], Any] = build_tiny) -> Preset:
-    return Preset("tiny", "a net", "nowhere", SPEC, Head("normalised_sigmoid"), 2, 32, build)
+def make_preset(
+    build: Callable[[tuple[int, ...], int], Any] = build_tiny,
+    head: HeadKind = "normalised_sigmoid",
+) -> Preset:
+    return Preset("tiny", "a net", "nowhere", SPEC, head, CONFIG, build)
 
 
 TINY = make_preset()
@@ -62,10 +67,12 @@ class Watcher:
 
     Attributes:
         seen: Of each stage, what it was told.
+        folders: Where a training was left.
     """
 
     def __init__(self, interrupt: str | None = None) -> None:
         self.seen: dict[str, list[tuple[int, int, str]]] = {}
+        self.folders: list[Path] = []
         self._interrupt = interrupt
 
     def stage(self, name: str) -> Callable[[int, int, str], None]:
@@ -73,10 +80,13 @@ class Watcher:
 
         def tell(done: int, total: int, words: str) -> None:
             told.append((done, total, words))
-            if name == self._interrupt and done == 2:
+            if name == self._interrupt and done >= 2:
                 raise KeyboardInterrupt
 
         return tell
+
+    def left(self, folder: Path) -> None:
+        self.folders.append(folder)
 
 
 def write_cells(folder: Path) -> Path:
@@ -95,14 +105,14 @@ def train_tiny(
     runs: Path,
     *,
     preset: Preset = TINY,
-    options: FitOptions = OPTIONS,
-    positive: str | None = None,
+    config: TrainConfig = CONFIG,
     drawn: bool = False,
     watcher: Watcher | None = None,
+    unfinished: Unfinished | None = None,
 ) -> Outcome:
     with open_labelled(data) as images:
-        config = TrainConfig(preset, options, positive, drawn)
-        return train(images, config, runs, watcher or Watcher())
+        job = Job(preset, config, drawn)
+        return train(images, job, runs, watcher or Watcher(), unfinished)
 
 
 def contents(folder: Path) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Decoding keeps the order, hashes the original files, and counts what it leaves out."""
 
+import errno
 import hashlib
 import threading
 import zipfile
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 from support.pictures import encoded, gradient
 
-from edgecell_runtime.errors import DataError
+from edgecell_runtime.errors import DataError, StorageError
 from edgecell_runtime.labelled import LabelledImage, LabelledImages, open_labelled
 from edgecell_runtime.preprocess import PreprocessSpec
+from edgecell_runtime.stored_images import StoredImage, image_sha256
+from edgecell_train import decoding, pixel_target
 from edgecell_train.decoding import Decoded, decode
 
 SPEC = PreprocessSpec(8, 8)
@@ -55,9 +58,59 @@ def test_unreadable_images_are_left_out_and_named_with_the_reason(tmp_path: Path
 
 def test_progress_counts_every_image_unreadable_ones_too(tmp_path: Path) -> None:
     told = []
-    with open_labelled(_write(tmp_path / "set")) as images:
+    with open_labelled(_write(tmp_path / "set", each=100)) as images:
         decode(images, SPEC, lambda done, total: told.append((done, total)))
-    assert told == [(i, 24) for i in range(1, 25)]
+    assert told == sorted(set(told))
+    assert told[-1] == (200, 200)
+    assert len(told) > 2
+
+
+def test_pixels_cannot_be_written_to(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        _decode(_write(tmp_path / "set")).pixels[0] = 0
+
+
+def test_pixels_are_the_same_mapped_from_a_temporary_file_when_they_do_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = _write(tmp_path / "set")
+    in_memory = _decode(folder)
+    monkeypatch.setattr(decoding, "free_memory_bytes", lambda: 2 * 24 * 8 * 8 * 3 - 1)
+    mapped = _decode(folder)
+    assert not isinstance(in_memory.pixels, np.memmap)
+    assert isinstance(mapped.pixels, np.memmap)
+    np.testing.assert_array_equal(mapped.pixels, in_memory.pixels)
+    assert mapped.sha256 == in_memory.sha256
+    assert mapped.notes == ()
+
+
+def test_bound_that_the_user_sets_goes_before_the_free_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "free_memory_bytes", lambda: 0)
+    with open_labelled(_write(tmp_path / "set")) as images:
+        decoded = decode(images, SPEC, lambda done, total: None, memory_mb=1)
+    assert not isinstance(decoded.pixels, np.memmap)
+
+
+def test_pixels_are_refused_when_they_fit_neither_in_memory_nor_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_space() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(decoding, "free_memory_bytes", lambda: 0)
+    monkeypatch.setattr(pixel_target.tempfile, "TemporaryFile", no_space)
+    with pytest.raises(StorageError, match=r"4,608 bytes, fit neither .*: No space left"):
+        _decode(_write(tmp_path / "set"))
+
+
+def test_rows_of_arrays_are_decoded_with_the_hashes_that_they_are_known_by(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), np.uint8)
+    np.savez(tmp_path / "set.npz", x=rows, y=[0, 1, 0, 1, 0, 1])
+    decoded = _decode(tmp_path / "set.npz")
+    np.testing.assert_array_equal(decoded.pixels, rows[[0, 2, 4, 1, 3, 5]])
+    assert decoded.sha256[1] == image_sha256(rows[2])
 
 
 def test_class_without_a_readable_image_is_refused_with_its_own_reason(tmp_path: Path) -> None:
@@ -98,8 +151,8 @@ def test_decoding_reads_no_further_when_it_is_interrupted(
     read, first = LabelledImages.read, threading.Event()
     names = []
 
-    def slow_read(images: LabelledImages, image: LabelledImage) -> bytes:
-        if names:
+    def slow_read(images: LabelledImages, image: LabelledImage) -> StoredImage:
+        if image.name not in ("none/00.png", "none/01.png"):
             first.wait(60)
         names.append(image.name)
         return read(images, image)
@@ -109,7 +162,9 @@ def test_decoding_reads_no_further_when_it_is_interrupted(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(LabelledImages, "read", slow_read)
-    with open_labelled(_write(tmp_path / "set", each=300)) as images:
+    monkeypatch.setattr(decoding, "allowed_cpus", lambda: 2)
+    monkeypatch.setattr(decoding, "_MOST_IN_BATCH", 2)
+    with open_labelled(_write(tmp_path / "set")) as images:
         with pytest.raises(KeyboardInterrupt):
             decode(images, SPEC, interrupt)
         assert len(names) < len(images)

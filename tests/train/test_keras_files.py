@@ -10,23 +10,23 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from support.tiny_training import build_tiny
+from support.tiny_training import SPEC, build_tiny
 
 from edgecell_export.tensorflow import import_keras
 from edgecell_runtime.errors import RunError
-from edgecell_train import keras_files, training
+from edgecell_train import keras_files, run_writing
 from edgecell_train.keras_files import load_keras_file
 from edgecell_train.presets import PRESETS
 
 CONFIGURATION, WEIGHTS = keras_files.CONFIGURATION, keras_files.WEIGHTS
 Members = dict[str, bytes]
-save = training._save_model
+save = run_writing.save_model
 
 
 @pytest.fixture(scope="module")
 def fair(tmp_path_factory: pytest.TempPathFactory) -> Members:
     path = tmp_path_factory.mktemp("fair") / "tiny.keras"
-    save(build_tiny(2), path)
+    save(build_tiny(SPEC.shape, 2), path)
     with zipfile.ZipFile(path) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 
@@ -52,7 +52,9 @@ def test_fair_file_is_loaded(fair: Members, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_presets_model_is_loaded(name: str, tmp_path: Path) -> None:
-    model = PRESETS[name].build(2)
+    preset = PRESETS[name]
+    sides = (8, 8, 8) if preset.preprocessing.depth else (28, 28)
+    model = preset.build((*sides, preset.preprocessing.channels), 2)
     save(model, tmp_path / "x.keras")
     assert load_keras_file(tmp_path / "x.keras").count_params() == model.count_params()
 

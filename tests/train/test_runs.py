@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.tiny_training import PATIENTS, build_tiny
+from support.tiny_training import PATIENTS, SPEC, build_tiny
 
 from edgecell_export.known_images import read_known
 from edgecell_runtime.errors import DataError, RunError
-from edgecell_train import training
+from edgecell_train import run_writing, training
 from edgecell_train.runs import Run, find_run, run_of_artifact, weights_sha256
 from edgecell_train.training import Outcome
 
@@ -133,7 +133,7 @@ def test_source_model_carries_what_the_manifest_needs(run: Run) -> None:
 
 
 def test_model_with_other_weights_is_refused(run: Run) -> None:
-    training._save_model(build_tiny(2), run.model_file)
+    run_writing.save_model(build_tiny(SPEC.shape, 2), run.model_file)
     with pytest.raises(RunError, match="not the model that this run trained: its weights"):
         run.source_model()
 
@@ -150,8 +150,8 @@ def test_damaged_and_missing_models_are_refused(run: Run) -> None:
 
 
 def test_weights_hash_goes_by_the_values_and_not_by_the_names_of_layers() -> None:
-    model = build_tiny(2)
-    twin = build_tiny(2)
+    model = build_tiny(SPEC.shape, 2)
+    twin = build_tiny(SPEC.shape, 2)
     twin.set_weights(model.get_weights())
     assert [layer.name for layer in model.layers] != [layer.name for layer in twin.layers]
     assert weights_sha256(twin) == weights_sha256(model)

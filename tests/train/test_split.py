@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgecell_runtime.errors import DataError
-from edgecell_train.split import PARTS, split
+from edgecell_train.split import PARTS, Part, split
 
 REPOSITORY = Path(__file__).parents[2]
 SHARES = {"training": 0.7, "validation": 0.1, "test": 0.2}
@@ -166,3 +166,70 @@ def test_class_of_two_patients_is_refused_because_there_are_three_parts() -> Non
     labels, patients = _spread_out([(20, 0)] * 18 + [(0, 20)] * 2)
     with pytest.raises(DataError, match=r"come from 20 patients, too few .* of every class"):
         split(labels, patients, 0)
+
+
+# Parts that a set brings along
+
+
+def test_images_marked_test_are_the_test_part_and_validation_is_taken_from_the_others() -> None:
+    labels, patients = ["a", "b"] * 100, [None] * 200
+    given: list[Part | None] = [*["training"] * 160, *["test"] * 40]
+    parts = split(labels, patients, 3, given)
+    assert (parts[160:] == "test").all()
+    assert np.count_nonzero(parts[:160] == "validation") == 20
+    assert np.count_nonzero(parts[:160] == "training") == 140
+    assert (parts == split(labels, patients, 3, given)).all()
+    assert not (parts == split(labels, patients, 4, given)).all()
+
+
+def test_images_marked_validation_are_the_validation_part() -> None:
+    labels, patients = ["a", "b"] * 50, [None] * 100
+    parts = split(labels, patients, 0, [None] * 80 + ["validation"] * 20)
+    assert (parts[80:] == "validation").all()
+    assert set(parts[:80]) == {"training", "test"}
+    parts = split(labels, patients, 0, ["training"] * 60 + ["validation"] * 20 + ["test"] * 20)
+    assert parts.tolist() == ["training"] * 60 + ["validation"] * 20 + ["test"] * 20
+
+
+def test_no_mark_at_all_splits_as_without_marks() -> None:
+    labels, patients = _realistic(1)
+    np.testing.assert_array_equal(
+        split(labels, patients, 5, [None] * len(labels)), split(labels, patients, 5)
+    )
+
+
+def test_patients_stay_together_beside_a_test_part() -> None:
+    labels, patients = _spread_out([(6, 6)] * 24)
+    given = ["test" if patient in ("P0", "P1", "P2") else None for patient in patients]
+    parts = split(labels, patients, 0, given)
+    found = _parts_of_patients(parts, patients)
+    assert all(len(of_patient) == 1 for of_patient in found.values())
+    assert {p for p, of_patient in found.items() if of_patient == {"test"}} == {"P0", "P1", "P2"}
+
+
+def test_patient_in_two_of_the_given_parts_is_refused() -> None:
+    labels, patients = _spread_out([(6, 6)] * 24)
+    given: list[Part | None] = [None] * len(labels)
+    given[patients.index("P7")] = "test"
+    with pytest.raises(DataError, match=r"patient P7 is both in t.* and in t"):
+        split(labels, patients, 0, given)
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (["test"] * 100, "training has no readable image of a"),
+        (["test", None] * 50, "test has no readable image of b"),
+        ([None] * 90 + ["test"] * 5 + ["validation"] * 5, None),
+        ([None] * 8 + ["test"] * 92, "There are 4 readable images of a; at least 8 .* validate"),
+    ],
+)
+def test_given_parts_are_refused_where_one_lacks_a_class(
+    given: list[Part | None], why: str | None
+) -> None:
+    labels = ["a", "b"] * 50
+    if why is None:
+        assert set(split(labels, [None] * 100, 0, given)) == set(PARTS)
+        return
+    with pytest.raises(DataError, match=why):
+        split(labels, [None] * 100, 0, given)

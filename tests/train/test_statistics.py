@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, recall_score, roc_auc_score
 
 from edgecell_runtime.errors import DataError, UsageError
 from edgecell_runtime.manifest import Evaluation, Figure
-from edgecell_train import statistics
+from edgecell_train import bootstrap
 from edgecell_train.statistics import evaluate
 
 LABELS = ("Parasitized", "Uninfected")
@@ -110,7 +110,7 @@ def test_same_seed_gives_the_same_intervals_and_another_gives_others() -> None:
 def test_intervals_do_not_depend_on_the_block_size(monkeypatch: pytest.MonkeyPatch) -> None:
     truth, score, patients = _clustered(2)
     whole = _evaluate(truth, score, patients)
-    monkeypatch.setattr(statistics, "_CELLS_AT_ONCE", 7 * len(truth))
+    monkeypatch.setattr(bootstrap, "_CELLS_AT_ONCE", 7 * len(truth))
     assert _evaluate(truth, score, patients) == whole
 
 

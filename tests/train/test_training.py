@@ -5,7 +5,6 @@ import dataclasses
 import io
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -13,22 +12,24 @@ import pytest
 from PIL import Image
 from support.pictures import encoded
 from support.tiny_training import (
-    OPTIONS,
+    CONFIG,
     PATIENTS,
     SPEC,
     TINY,
     Watcher,
-    build_tiny,
-    make_preset,
     train_tiny,
 )
 
 from edgecell_export.known_images import read_known
-from edgecell_export.source import source_probabilities
+from edgecell_export.source import source_outputs
+from edgecell_export.tensorflow import import_keras
 from edgecell_runtime.errors import DataError, StorageError, TrainingError, UsageError
 from edgecell_runtime.heads import Head
-from edgecell_train import training
-from edgecell_train.fitting import FitOptions, Fitted
+from edgecell_train import optimization, training
+from edgecell_train.config import TrainConfig
+from edgecell_train.config_files import scalars
+from edgecell_train.decisions import logits_of_outputs
+from edgecell_train.fitting import Fitted
 from edgecell_train.presets import find_preset
 from edgecell_train.runs import find_run
 from edgecell_train.statistics import evaluate
@@ -61,6 +62,8 @@ def test_run_has_its_files_and_no_others(outcome: Outcome) -> None:
         "answers.csv",
         "history.csv",
         "history.png",
+        "config.toml",
+        "patients.csv",
     }
     runs = outcome.run.folder.parent
     assert {path.name for path in runs.iterdir()} == {"latest", outcome.run.folder.name}
@@ -70,15 +73,13 @@ def test_run_has_its_files_and_no_others(outcome: Outcome) -> None:
 def test_record_says_what_was_trained_and_on_what(outcome: Outcome, cells: Path) -> None:
     record = outcome.run.record
     assert record.preset == "tiny"
-    assert record.configuration == {
-        "preset": "tiny",
-        "epochs": OPTIONS.epochs,
-        "batch_size": OPTIONS.batch_size,
-    }
-    assert record.seed == OPTIONS.seed
+    assert record.configuration == scalars(CONFIG)
+    assert record.configuration["epochs"] == CONFIG.epochs
+    assert record.configuration["optimizer.name"] == "adam"
+    assert record.seed == CONFIG.seed
     assert (record.labels, record.positive_label) == (LABELS, "Parasitized")
     assert (record.preprocessing, record.head) == (SPEC, Head("normalised_sigmoid"))
-    assert 1 <= record.kept_epoch <= OPTIONS.epochs
+    assert 1 <= record.kept_epoch <= CONFIG.epochs
     assert {"edgecell", "keras", "numpy"} <= record.versions.keys()
     data = record.data
     assert data.location == str(cells)
@@ -114,7 +115,8 @@ def test_answers_are_those_of_the_saved_model_from_the_files_on(outcome: Outcome
     source, answers = run.source_model(), run.answers()
     with run.open_images() as images:
         pixels = [source.preprocessing.apply(read_known(images, a.image)) for a in answers]
-    found = source_probabilities(source.model, np.stack(pixels), source.head, source.labels)
+    logits = logits_of_outputs(source_outputs(source.model, np.stack(pixels)), source.head)
+    found = source.head.probabilities(logits, source.labels, source.temperature)
     stored = np.array([answer.probabilities for answer in answers])
     np.testing.assert_allclose(found, stored, rtol=0, atol=1e-6)
     np.testing.assert_array_equal(stored, outcome.probabilities)
@@ -151,15 +153,15 @@ def test_evaluation_is_that_of_the_stored_answers_over_the_patients(outcome: Out
         [patients[answer.image.name] for answer in answers],
         labels=LABELS,
         positive_label="Parasitized",
-        threshold=0.5,
+        threshold=outcome.run.record.threshold,
     )
 
 
 def test_history_is_that_of_the_fitting(outcome: Outcome, fits: list[Fitted]) -> None:
     rows = _rows(outcome.run.folder / "history.csv")
-    found = [{name: float(value) for name, value in row.items()} for row in rows]
+    found = [{k: float(v) if v else None for k, v in row.items()} for row in rows]
     assert found == [dataclasses.asdict(record) for record in fits[0].history]
-    assert len(found) == OPTIONS.epochs
+    assert len(found) == CONFIG.epochs
 
 
 def test_history_has_the_saved_models_validation(outcome: Outcome) -> None:
@@ -250,7 +252,9 @@ def test_unknown_positive_label_is_refused_before_anything_is_read(
 ) -> None:
     watcher = Watcher()
     with pytest.raises(UsageError, match="--positive ring is none of the labels; they are Para"):
-        train_tiny(cells, tmp_path, positive="ring", watcher=watcher)
+        train_tiny(
+            cells, tmp_path, config=dataclasses.replace(CONFIG, positive="ring"), watcher=watcher
+        )
     assert watcher.seen == {}
 
 
@@ -271,15 +275,14 @@ def test_too_few_images_are_refused_and_leave_no_run(tmp_path: Path) -> None:
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_diverged_training_is_refused_and_leaves_no_run(tmp_path: Path) -> None:
-    def build(labels: int) -> Any:
-        model = build_tiny(labels)
-        model.optimizer.learning_rate = float("nan")
-        return model
-
+def test_diverged_training_is_refused_and_leaves_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sgd = import_keras().optimizers.SGD
+    monkeypatch.setattr(optimization, "optimizer", lambda config, steps: sgd(float("nan")))
     data = _write_noise(tmp_path / "noise", LABELS, each=20)
     with pytest.raises(TrainingError, match="diverged"):
-        train_tiny(data, tmp_path / "runs", preset=make_preset(build))
+        train_tiny(data, tmp_path / "runs")
     assert list((tmp_path / "runs").iterdir()) == []
 
 
@@ -296,9 +299,9 @@ def test_no_binary_figure_is_given_without_a_positive_label(tmp_path: Path) -> N
 def test_three_classes_train_and_malaria_cnn_too(tmp_path: Path) -> None:
     labels = ("Parasitized", "debris", "none")
     data = _write_noise(tmp_path / "noise", labels, each=10)
-    options = FitOptions(epochs=1, batch_size=16, seed=0)
+    config = TrainConfig(epochs=1, batch_size=16)
     for preset in (TINY, find_preset("malaria-cnn")):
-        outcome = train_tiny(data, tmp_path / "runs", preset=preset, options=options)
+        outcome = train_tiny(data, tmp_path / "runs", preset=preset, config=config)
         record = outcome.run.record
         assert (record.labels, record.positive_label) == (labels, "Parasitized")
         assert record.evaluation.auc is not None

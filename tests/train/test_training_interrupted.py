@@ -11,7 +11,7 @@ import pytest
 from support.tiny_training import Watcher, contents, train_tiny
 
 from edgecell_runtime.errors import StorageError
-from edgecell_train import plots, runs, training
+from edgecell_train import plots, run_writing, runs, training
 from edgecell_train.fitting import Fitted
 from edgecell_train.training import Outcome
 
@@ -68,7 +68,8 @@ def test_interrupted_writing_leaves_everything_as_it_was(
 
 @pytest.mark.usefixtures("ready")
 @pytest.mark.parametrize(
-    ("module", "name"), [(plots, "history"), (training, "_save_model"), (training, "_write_csv")]
+    ("module", "name"),
+    [(plots, "history"), (run_writing, "_save_model"), (run_writing, "_write_csv")],
 )
 def test_full_disk_leaves_everything_as_it_was_the_drawn_cells_too(
     module: object, name: str, cells: Path, older: Path, monkeypatch: pytest.MonkeyPatch

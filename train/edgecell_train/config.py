@@ -1,5 +1,6 @@
-"""Everything that a training can be told: one ``TrainConfig``, as a preset's recipe sets it, as a
-TOML file says it, and as options of the command line change it.
+"""Everything that a training can be told: one ``TrainConfig``.
+
+A preset's recipe sets it, a TOML file says it, and options of the command line change it.
 """
 
 from dataclasses import dataclass
@@ -54,7 +55,8 @@ class Optimizer:
         name: Of the method.
         learning_rate: At the schedule's height; above 0.
         momentum: Of ``sgd`` and ``rmsprop``.
-        weight_decay: Decoupled, a step (Loshchilov and Hutter 2019); 0 for none.
+        weight_decay: Of kernels, decoupled, a step and times the learning rate (Loshchilov and
+            Hutter 2019); 0 for none.
         clip_norm: Gradients longer than this are shortened to it, each variable's on its own; 0 for
             none.
         clip_value: Gradients are cut to plus and minus this; 0 for none.
@@ -195,6 +197,6 @@ SMALL_DATA: Final = Augmentation(
     zoom=0.1,
     brightness=0.1,
     contrast=0.1,
-    stain=0.1,
+    stain=0.05,
 )
 """For some hundred images a class."""

@@ -1,58 +1,48 @@
-"""The training loop: Keras's ``fit``, with progress, and averages that do not lag."""
+"""The training loop: epochs of Keras's ``fit``, averages that do not lag, and the best weights."""
 
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecell_export.tensorflow import import_keras
-from edgecell_runtime.errors import TrainingError
-from edgecell_train.presets import Preset
-from edgecell_train.presets.base import KerasModel
+from edgecell_runtime.errors import RunError, TrainingError
+from edgecell_train import averages, stepping
+from edgecell_train.checkpoints import TrainingState, Unfinished
+from edgecell_train.config import TrainConfig
+from edgecell_train.feeding import LabelledPixels
+from edgecell_train.history import EpochRecord, best_epoch, has_stalled, plateaus
+from edgecell_train.labelling import Labelling
+from edgecell_train.presets.base import KerasModel, Preset
+from edgecell_train.stepping import Trainer
 
-_REESTIMATION_IMAGES: Final = 2048
-_REESTIMATION_BATCH: Final = 128
+__all__ = ["EpochRecord", "Fitted", "LabelledPixels", "Progress", "Subject", "fit"]
+
+_FEW_IMAGES = 1000
 
 
 @dataclass(frozen=True)
-class LabelledPixels:
-    """Images of one part of the split.
+class Subject:
+    """What is trained, and how.
 
     Attributes:
-        pixels: uint8 (n, height, width, channels), 0-255.
-        truth: int (n,), index of each image's label.
+        preset: Makes the model.
+        config: How to train it.
+        shape: Of one image.
+        labelling: The labels, and the head.
     """
 
-    pixels: NDArray[np.uint8]
-    truth: NDArray[np.int64]
+    preset: Preset
+    config: TrainConfig
+    shape: tuple[int, ...]
+    labelling: Labelling
 
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """One line of the history; losses in nats, accuracies as fractions."""
-
-    epoch: int
-    loss: float
-    accuracy: float
-    validation_loss: float
-    validation_accuracy: float
-
-
-@dataclass(frozen=True)
-class FitOptions:
-    """How long and how to train.
-
-    Attributes:
-        epochs: Passes over the training images.
-        batch_size: Images a step.
-        seed: Of the weights, the order of the images and the dropout.
-    """
-
-    epochs: int
-    batch_size: int
-    seed: int
+    def build(self) -> KerasModel:
+        """The model, with random weights that follow from the seed."""
+        import_keras().utils.set_random_seed(self.config.seed)
+        return self.preset.build(self.shape, len(self.labelling.labels))
 
 
 @dataclass(frozen=True)
@@ -60,14 +50,19 @@ class Fitted:
     """A trained model.
 
     Attributes:
-        model: The Keras model.
+        model: The Keras model, in float32, without augmentation.
         history: One record an epoch.
-        kept_epoch: The epoch whose weights it has: the one with the lowest validation loss.
+        kept_epoch: The epoch whose weights it has.
     """
 
     model: KerasModel
     history: tuple[EpochRecord, ...]
     kept_epoch: int
+
+    @property
+    def kept(self) -> EpochRecord:
+        """The record of the epoch whose weights it has."""
+        return self.history[self.kept_epoch - 1]
 
 
 Progress = Callable[[int, int, str], None]
@@ -75,131 +70,154 @@ Progress = Callable[[int, int, str], None]
 
 
 def fit(
-    preset: Preset,
-    options: FitOptions,
+    subject: Subject,
     training: LabelledPixels,
     validation: LabelledPixels,
     progress: Progress,
+    unfinished: Unfinished | None = None,
 ) -> Fitted:
     """Trains a preset.
 
-    BatchNormalization's running averages (momentum 0.99) lag behind the weights, and after few
-    steps a validation with them is noise. They are estimated anew over training images at the end
-    of every epoch ("precise BN", Wu and Johnson 2021, "Rethinking Batch in BatchNorm"). The weights
-    of the epoch with the lowest validation loss are kept.
+    At the end of every epoch BatchNormalization's averages are estimated anew, unless the
+    configuration says otherwise, the model is validated, and its state is kept in ``unfinished``.
+
+    Args:
+        subject: What to train, and how.
+        training: Images to train on.
+        validation: Images to choose the best epoch on.
+        progress: Follows the steps.
+        unfinished: Where the state is kept, and what was kept there goes on; None keeps none.
 
     Raises:
         TrainingError: The loss became something that is not a number.
+        RunError: The state is damaged, or another model's.
+        StorageError: The state could not be written.
     """
-    keras = import_keras()
-    keras.utils.set_random_seed(options.seed)
-    labels = int(max(training.truth.max(), validation.truth.max())) + 1
-    model = preset.build(labels)
-    targets = np.eye(labels, dtype=np.float32)
-    epochs = _Epochs(model, training, validation, targets[validation.truth])
-    steps = -(-len(training.truth) // options.batch_size)
-    model.fit(
-        training.pixels,
-        targets[training.truth],
-        batch_size=options.batch_size,
-        epochs=options.epochs,
-        verbose=0,
-        callbacks=[_callback(keras, epochs, (steps, options.epochs), progress)],
-    )
-    return Fitted(model, tuple(epochs.records), epochs.restore_best())
+    config = subject.config
+    if config.deterministic:
+        stepping.be_deterministic()
+    with stepping.mixed_precision(config.mixed_precision):
+        trainer = Trainer(subject.build(), subject.labelling, config, training)
+    loop = _Loop(trainer, config, training, validation)
+    if unfinished is not None:
+        loop.resume(unfinished)
+    while not loop.is_over:
+        loop.run_epoch(progress)
+        if unfinished is not None and unfinished.is_due():
+            unfinished.save(loop.state())
+    return Fitted(_plain(subject, loop.kept), tuple(loop.history), loop.kept_epoch)
 
 
-class _Epochs:
-    """What happens at the end of every epoch: averages, validation, record."""
+def _plain(subject: Subject, weights: list[NDArray[np.generic]]) -> KerasModel:
+    """The model as it is built in float32, without penalties or changed dropout."""
+    model = subject.build()
+    model.set_weights(weights)
+    return model
 
-    def __init__(
-        self,
-        model: KerasModel,
-        training: LabelledPixels,
-        validation: LabelledPixels,
-        targets: NDArray[np.float32],
-    ) -> None:
-        self.records: list[EpochRecord] = []
-        self._model = model
-        self._training = training
-        self._validation = validation
-        self._targets = targets
-        self._best_weights: list[NDArray[np.float32]] = []
-        self._best = 0
 
-    def end(self, loss: float, accuracy: float) -> None:
-        """Estimates the averages anew, validates, and remembers the weights if they are the best.
+@dataclass
+class _Loop:
+    """The epochs of a training."""
+
+    trainer: Trainer
+    config: TrainConfig
+    training: LabelledPixels
+    validation: LabelledPixels
+    history: list[EpochRecord] = field(default_factory=list)
+    kept: list[NDArray[np.generic]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._reestimates = self.config.reestimate_averages and averages.has_averages(
+            self.trainer.model
+        )
+        self._keeps_best = self.config.stopping.keep == "best"
+
+    @property
+    def is_over(self) -> bool:
+        return len(self.history) >= self.config.epochs or has_stalled(
+            self.history, self.config.stopping.patience
+        )
+
+    @property
+    def kept_epoch(self) -> int:
+        return best_epoch(self.history) if self._keeps_best else len(self.history)
+
+    def run_epoch(self, progress: Progress) -> None:
+        """Trains for an epoch, estimates the averages anew, validates.
 
         Raises:
             TrainingError: The loss is not a number.
         """
-        self._require_number("training", loss)
-        _reestimate(self._model, self._training.pixels)
-        record = EpochRecord(len(self.records) + 1, loss, accuracy, *self._validate())
+        epoch = len(self.history) + 1
+        report = functools.partial(self._report, progress, epoch)
+        loss, accuracy = self.trainer.train_epoch(epoch, report)
+        self._require_finite("training loss", loss)
         # The last step of an epoch can spoil the weights after the loss was taken.
-        self._require_number("validation", record.validation_loss)
-        self.records.append(record)
-        if self._best == 0 or record.validation_loss < self.records[self._best - 1].validation_loss:
-            self._best, self._best_weights = record.epoch, self._model.get_weights()
+        self._require_finite("largest weight", self.trainer.largest_weight())
+        before: tuple[float, float] | tuple[None, None] = (None, None)
+        left = averages.current(self.trainer.model)
+        if self._reestimates:
+            if self._validation_is_cheap:
+                before = self.trainer.validate(self.validation)
+            averages.reestimate(self.trainer.model, self.training)
+        after = self.trainer.validate(self.validation)
+        self._require_finite("validation loss", after[0])
+        if before[0] is not None and not np.isfinite(before[0]):
+            before = (None, None)
+        self.history.append(EpochRecord(epoch, loss, accuracy, *after, *before))
+        if self.kept_epoch == epoch:
+            self.kept = self.trainer.model.get_weights()
+        # Training does not use the averages, and without the cure they would have gone on lagging.
+        averages.put_back(self.trainer.model, left)
+        self._lower_rate()
 
-    def restore_best(self) -> int:
-        """Puts the best epoch's weights back, and says which epoch that was."""
-        self._model.set_weights(self._best_weights)
-        return self._best
-
-    def _require_number(self, kind: str, loss: float) -> None:
-        if not np.isfinite(loss):
-            raise TrainingError(
-                f"The {kind} loss became {loss} in epoch {len(self.records) + 1}; the training "
-                "diverged. Try another seed, or a larger batch."
-            )
-
-    def _validate(self) -> tuple[float, float]:
-        result = self._model.evaluate(
-            self._validation.pixels, self._targets, batch_size=256, verbose=0, return_dict=True
+    def state(self) -> TrainingState:
+        """All that another process needs to go on."""
+        weights = self.trainer.model.get_weights()
+        return TrainingState(
+            tuple(self.history), weights, self.kept, self.trainer.optimizer_state()
         )
-        return float(result["loss"]), float(result["accuracy"])
 
+    def resume(self, unfinished: Unfinished) -> None:
+        """Goes on from what was kept, if anything was.
 
-def _callback(keras: Any, epochs: _Epochs, size: tuple[int, int], progress: Progress) -> Any:
-    steps, epoch_count = size
+        Raises:
+            RunError: It is damaged, or another model's.
+        """
+        state = unfinished.load()
+        if state is None:
+            return
+        try:
+            self.trainer.restore(state.weights, state.optimizer)
+        except ValueError as error:
+            raise RunError(
+                f"{unfinished.folder} holds the state of another model: {error}. Remove it and "
+                "train again."
+            ) from error
+        self.history, self.kept = list(state.history), state.kept
 
-    class Report(keras.callbacks.Callback):  # type: ignore[misc]
-        """Passes Keras's steps on."""
+    @property
+    def _validation_is_cheap(self) -> bool:
+        # A step costs about three answers: a fifth of the images is less than a tenth of an epoch.
+        return len(self.validation) * 5 <= len(self.training) or len(self.training) <= _FEW_IMAGES
 
-        def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
-            done = len(epochs.records)
-            words = f"epoch {done + 1}/{epoch_count}, accuracy {logs['accuracy']:.3f}"
-            if done:
-                words += f", validation {epochs.records[-1].validation_accuracy:.3f}"
-            progress(done * steps + batch + 1, epoch_count * steps, words)
+    def _lower_rate(self) -> None:
+        schedule = self.config.schedule
+        if schedule.kind == "plateau":
+            times = plateaus(self.history, schedule.patience)
+            rate = self.config.optimizer.learning_rate * schedule.factor**times
+            self.trainer.optimizer.learning_rate = rate
 
-        def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:  # noqa: ARG002
-            epochs.end(logs["loss"], logs["accuracy"])
+    def _report(self, progress: Progress, epoch: int, steps: int, accuracy: float) -> None:
+        words = f"epoch {epoch}/{self.config.epochs}, accuracy {accuracy:.3f}"
+        if self.history:
+            words += f", validation {self.history[-1].validation_accuracy:.3f}"
+        done = (epoch - 1) * self.trainer.steps + steps
+        progress(done, self.config.epochs * self.trainer.steps, words)
 
-    return Report()
-
-
-def _reestimate(model: KerasModel, pixels: NDArray[np.uint8]) -> None:
-    """Estimates BatchNormalization's averages anew, where the model has any."""
-    keras = import_keras()
-    layers = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
-    if not layers:
-        return
-    dropouts = [x for x in model.layers if isinstance(x, keras.layers.Dropout)]
-    momenta, rates = [x.momentum for x in layers], [x.rate for x in dropouts]
-    chosen = np.random.default_rng(0).permutation(len(pixels))[:_REESTIMATION_IMAGES]
-    try:
-        for layer in dropouts:
-            layer.rate = 0.0  # the averages are for inference, which drops nothing
-        for start in range(0, len(chosen), _REESTIMATION_BATCH):
-            batch = pixels[chosen[start : start + _REESTIMATION_BATCH]].astype(np.float32)
-            for layer in layers:
-                # The mean over all images so far; the last batch may be a small one.
-                layer.momentum = start / (start + len(batch))
-            model(batch, training=True)
-    finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
-        for layer, rate in zip(dropouts, rates, strict=True):
-            layer.rate = rate
+    def _require_finite(self, what: str, value: float) -> None:
+        if not np.isfinite(value):
+            raise TrainingError(
+                f"The {what} became {value} in epoch {len(self.history) + 1}; the training "
+                "diverged. Try a lower --learning-rate, another seed, or a larger batch."
+            )

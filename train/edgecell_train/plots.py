@@ -1,47 +1,53 @@
-"""Plots as PNG bytes, drawn with matplotlib without a display."""
+"""The plot of a training: loss and accuracy by epoch."""
 
-import io
 from collections.abc import Sequence
-from typing import Any
 
-from edgecell_train.fitting import EpochRecord
+from edgecell_train.drawing import (
+    CHANCE,
+    CHOSEN,
+    TRAINING,
+    VALIDATION,
+    Axes,
+    panels,
+    png,
+    titled,
+)
+from edgecell_train.history import EpochRecord
 
-TRAINING, VALIDATION = "#7a4b9a", "#1f8a8a"
+
+def history(records: Sequence[EpochRecord], kept_epoch: int = 0) -> bytes:
+    """Loss and accuracy over the epochs, training and validation, as PNG.
+
+    Where the validation was also measured with BatchNormalization's averages as the steps left
+    them, it is shown dashed: what training would have looked like without the re-estimation.
+
+    Args:
+        records: One an epoch.
+        kept_epoch: The epoch whose weights were kept, which is marked; 0 marks none.
+    """
+    figure, (left, right) = panels(2)
+    _curves(left, records, "loss")
+    _curves(right, records, "accuracy")
+    titled(left, "Loss", "Epoch", "nats an image")
+    titled(right, "Accuracy", "Epoch", "share of images")
+    for axes in (left, right):
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        if kept_epoch:
+            axes.axvline(kept_epoch, color=CHOSEN, linewidth=1, linestyle=":", label="kept")
+        axes.legend(frameon=False, fontsize=9)
+    return png(figure)
 
 
-def history(records: Sequence[EpochRecord]) -> bytes:
-    """Loss and accuracy over the epochs, training and validation."""
-    figure, (left, right) = _figure(9.0, 3.4, columns=2)
+def _curves(axes: Axes, records: Sequence[EpochRecord], name: str) -> None:
     epochs = [record.epoch for record in records]
     marker = "o" if len(records) < 30 else ""
     curves = (
-        (left, "loss", "Loss (nats)"),
-        (right, "accuracy", "Accuracy"),
+        (name, TRAINING, "training", "-"),
+        (f"validation_{name}", VALIDATION, "validation", "-"),
+        (f"validation_{name}_before", CHANCE, "validation, averages as the steps left them", "--"),
     )
-    for axes, name, title in curves:
-        for prefix, color, label in (
-            ("", TRAINING, "training"),
-            ("validation_", VALIDATION, "validation"),
-        ):
-            values = [getattr(record, prefix + name) for record in records]
-            axes.plot(epochs, values, color=color, marker=marker, markersize=4, label=label)
-        axes.set_title(title, loc="left")
-        axes.set_xlabel("Epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False)
-    return _png(figure)
-
-
-def _figure(width: float, height: float, columns: int) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(1, columns)
-
-
-def _png(figure: Any) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=144, metadata={"Software": None})
-    return buffer.getvalue()
+    for attribute, color, label, line in curves:
+        values = [getattr(record, attribute) for record in records]
+        if any(value is not None for value in values):
+            known = [float("nan") if value is None else value for value in values]
+            axes.plot(epochs, known, line, color=color, marker=marker, markersize=4, label=label)

@@ -15,9 +15,10 @@ from edgecell_runtime.codec import Scalar
 from edgecell_runtime.errors import DataError, ManifestError, RunError
 from edgecell_runtime.files import storage_errors
 from edgecell_runtime.heads import Head
-from edgecell_runtime.labelled import LabelledImages, open_labelled
+from edgecell_runtime.labelled import LabelledImages
 from edgecell_runtime.manifest import Evaluation, Source
 from edgecell_runtime.preprocess import PreprocessSpec
+from edgecell_train.hdf5_images import open_data
 from edgecell_train.keras_files import load_keras_file
 from edgecell_train.split import PARTS
 
@@ -63,7 +64,7 @@ class RunRecord:
 
     Attributes:
         preset: Name of the preset.
-        configuration: Options of the training.
+        configuration: Every option of the training under its dotted name, paths left out.
         seed: Of split, weights and order.
         labels: In the order of the model's classes.
         positive_label: What a positive decision means, if anything.
@@ -74,7 +75,11 @@ class RunRecord:
         versions: Of the libraries.
         time: When training ended, ISO 8601, UTC.
         evaluation: On the test patients.
-        kept_epoch: The epoch whose weights were kept: the one with the lowest validation loss.
+        kept_epoch: The epoch whose weights were kept.
+        temperature: Divides the logits; fitted on the validation patients.
+        threshold: Of the decision, on the positive label's probability.
+        threshold_rule: How that was chosen.
+        training_notes: Sentences on how training went.
         schema_version: 1.
     """
 
@@ -94,6 +99,7 @@ class RunRecord:
     temperature: float = 1.0
     threshold: float = 0.5
     threshold_rule: str = "fixed"
+    training_notes: tuple[str, ...] = ()
     schema_version: Literal[1] = 1
 
 
@@ -170,7 +176,7 @@ class Run:
         """
         location = elsewhere or self.folder / self.record.data.location
         try:
-            return open_labelled(location)
+            return open_data(location)
         except DataError as error:
             raise DataError(
                 f"The run's images cannot be opened: {error} Say where they are now with "

@@ -1,6 +1,6 @@
 """Splitting images into training, validation and test so that no patient crosses."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 import numpy as np
@@ -12,16 +12,18 @@ Part = Literal["training", "validation", "test"]
 
 PARTS: Final[tuple[Part, ...]] = ("training", "validation", "test")
 
-_FOLDS: Final = 10
-_FOLDS_OF: Final[dict[Part, range]] = {
-    "test": range(2),
-    "validation": range(2, 3),
-    "training": range(3, _FOLDS),
-}
+_SHARES: Final[dict[Part, int]] = {"test": 2, "validation": 1, "training": 7}
+"""Folds that become each part."""
+
 _ATTEMPTS: Final = 20
 
 
-def split(labels: Sequence[str], patients: Sequence[str | None], seed: int) -> NDArray[np.str_]:
+def split(
+    labels: Sequence[str],
+    patients: Sequence[str | None],
+    seed: int,
+    given: Sequence[Part | None] = (),
+) -> NDArray[np.str_]:
     """Splits 70/10/20, patient by patient, with the classes' shares alike in every part.
 
     Whole patients are dealt to ten folds by scikit-learn's ``StratifiedGroupKFold``, the most
@@ -30,38 +32,90 @@ def split(labels: Sequence[str], patients: Sequence[str | None], seed: int) -> N
     validation and two test, drawn by the seed. With few patients a deal can leave a part without a
     class; then the next of twenty deals is taken, in an order set by the seed.
 
+    Where a set brings its own test part, that is the test part; the others are dealt to eight
+    folds, seven for training and one for validation. The same with its own validation part.
+
     Args:
         labels: One an image.
         patients: One an image, None where it is unknown.
         seed: The same seed gives the same split.
+        given: One an image: the part that the set says it is of, or None; ``training`` says no more
+            than that it is in neither of the others. Empty where no image has one.
 
     Returns:
         str (images,), each one of ``training``, ``validation`` and ``test``.
 
     Raises:
-        DataError: There are too few images or patients to put every class into every part.
+        DataError: There are too few images or patients to put every class into every part, or a
+            patient is in two of the parts that the set brings along.
     """
     truth = np.asarray(labels)
+    parts = np.array([part or "training" for part in given or [None] * len(truth)], dtype="<U10")
+    free = parts == "training"
+    brought = tuple(part for part in _SHARES if part != "training" and (parts == part).any())
+    if brought:
+        _require_apart(parts, patients)
+        _require_classes(truth, parts, (*brought, "training"))
+    shares = {part: share for part, share in _SHARES.items() if part not in brought}
+    if len(shares) > 1:
+        parts[free] = _dealt(
+            truth[free],
+            [p for p, is_free in zip(patients, free, strict=True) if is_free],
+            shares,
+            seed,
+        )
+    return parts
+
+
+def _require_apart(parts: NDArray[np.str_], patients: Sequence[str | None]) -> None:
+    part_of: dict[str, str] = {}
+    for patient, part in zip(patients, parts.tolist(), strict=True):
+        if patient is not None and part_of.setdefault(patient, part) != part:
+            raise DataError(
+                f"The set brings its own parts, and patient {patient} is both in {part} and in "
+                f"{part_of[patient]}; expected each patient in one of them, or the figures would "
+                "be too good. Save the images without parts, so that patients are split here."
+            )
+
+
+def _require_classes(
+    truth: NDArray[np.str_], parts: NDArray[np.str_], required: Sequence[Part]
+) -> None:
+    for part in required:
+        missing = sorted(set(truth) - set(truth[parts == part]))
+        if missing:
+            raise DataError(
+                f"The set brings its own parts, and {part} has no readable image of {missing[0]}; "
+                "expected every class in each. Save the images without parts, so that they are "
+                "split here."
+            )
+
+
+def _dealt(
+    truth: NDArray[np.str_], patients: Sequence[str | None], shares: Mapping[Part, int], seed: int
+) -> NDArray[np.str_]:
+    folds = sum(shares.values())
     classes, counts = np.unique(truth, return_counts=True)
     rarest = int(counts.argmin())
-    if counts[rarest] < _FOLDS:
+    aims = "train, validate and test" if "test" in shares else "train and validate"
+    if counts[rarest] < folds:
         raise DataError(
-            f"There are {counts[rarest]} readable images of {classes[rarest]}; at least {_FOLDS} "
-            "of each class are needed to train, validate and test."
+            f"There are {counts[rarest]} readable images of {classes[rarest]}; at least {folds} "
+            f"of each class are needed to {aims}."
         )
     groups = np.array([p if p is not None else f"image {i}" for i, p in enumerate(patients)])
     found = len(set(groups))
-    if found < _FOLDS:
+    if found < folds:
         noun = "patient" if found == 1 else "patients"
         raise DataError(
-            f"The images come from {found} {noun}; at least {_FOLDS} are "
-            "needed to train, validate and test without sharing one. Add patients of every class."
+            f"The images come from {found} {noun}; at least {folds} are needed to {aims} without "
+            "sharing one. Add patients of every class."
         )
     for attempt in range(_ATTEMPTS):
         attempt_seed = (seed + attempt * 1_000_003) % 2**32
-        parts = _parts_of_folds(_deal(truth, groups, attempt_seed), attempt_seed)
+        parts = _parts_of_folds(_deal(truth, groups, folds, attempt_seed), shares, attempt_seed)
         present = {(part, label) for part, label in zip(parts, truth, strict=True)}
-        if len(present) == len(PARTS) * len(classes):
+        if len(present) == len(shares) * len(classes):
             return parts
     raise DataError(
         f"The images come from {found} patients, too few to give training, validation "
@@ -69,23 +123,25 @@ def split(labels: Sequence[str], patients: Sequence[str | None], seed: int) -> N
     )
 
 
-def _deal(truth: NDArray[np.str_], groups: NDArray[np.str_], seed: int) -> NDArray[np.int64]:
+def _deal(
+    truth: NDArray[np.str_], groups: NDArray[np.str_], folds: int, seed: int
+) -> NDArray[np.int64]:
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     alone = len(set(groups)) == len(groups)
     deal = StratifiedKFold if alone else StratifiedGroupKFold
     used = None if alone else groups
-    folds = np.empty(len(truth), dtype=np.int64)
-    splitter = deal(_FOLDS, shuffle=True, random_state=seed)
+    of_images = np.empty(len(truth), dtype=np.int64)
+    splitter = deal(folds, shuffle=True, random_state=seed)
     for fold, (_, members) in enumerate(splitter.split(truth, truth, used)):
-        folds[members] = fold
-    return folds
+        of_images[members] = fold
+    return of_images
 
 
-def _parts_of_folds(folds: NDArray[np.int64], seed: int) -> NDArray[np.str_]:
-    part_of_fold = np.empty(_FOLDS, dtype="<U10")
-    for part, members in _FOLDS_OF.items():
-        part_of_fold[list(members)] = part
+def _parts_of_folds(
+    folds: NDArray[np.int64], shares: Mapping[Part, int], seed: int
+) -> NDArray[np.str_]:
+    part_of_fold = np.array([part for part, share in shares.items() for _ in range(share)], "<U10")
     # The deal itself hardly depends on the seed where patients differ in size.
     drawn = np.random.default_rng(seed).permutation(part_of_fold)
     parts: NDArray[np.str_] = drawn[folds]

@@ -91,6 +91,7 @@ class Converter(abc.ABC):
         recipes: Names of the recipes that it has.
         lacking: For each other recipe the reason why not.
         has_targets: Whether a recipe of integers differs by processor family.
+        lacking_volumes: Why it has no models of volumes; empty where it has.
     """
 
     format: ClassVar[Format]
@@ -98,6 +99,28 @@ class Converter(abc.ABC):
     recipes: ClassVar[tuple[str, ...]]
     lacking: ClassVar[dict[str, str]]
     has_targets: ClassVar[bool] = False
+    lacking_volumes: ClassVar[str] = ""
+
+    def lacks(self, recipe: Recipe, *, volumes: bool) -> str:
+        """Why it does not have a recipe, in a sentence or two; empty where it has.
+
+        Args:
+            recipe: How to store numbers.
+            volumes: Whether the model takes volumes.
+        """
+        if recipe.name not in self.recipes:
+            return f"{self.format} has no {recipe.name}: {self.lacking[recipe.name]}."
+        if volumes and self.lacking_volumes:
+            return (
+                f"{self.format} has no models of volumes: {self.lacking_volumes}. Export the "
+                "model to ONNX or as a SavedModel."
+            )
+        if volumes and recipe.integer_weights:
+            return (
+                f"{self.format} has no {recipe.name} for volumes: layers are stored as integers in "
+                "two dimensions only. Export the model as float32."
+            )
+        return ""
 
     def largest_weight(self, recipe: Recipe, target: Target) -> int:  # noqa: ARG002
         """Steps of the largest weight of a channel, in a recipe of integers."""

@@ -143,6 +143,8 @@ def check_pixels(model: Model, conversion: Conversion) -> None:
 def check_activations(model: Model, conversion: Conversion) -> None:
     """Steps of activations have the bits of the recipe.
 
+    A net of one layer has no activation: it takes the pixels and gives the logits.
+
     Raises:
         RecipeError: There are none, or others.
     """
@@ -153,6 +155,9 @@ def check_activations(model: Model, conversion: Conversion) -> None:
         if node.op_type == "QuantizeLinear"
         if (step := constant(model, node.input[2])) is not None
     }
+    single = sum(node.op_type in KERNELS for node in model.graph.node) == 1
+    if not kinds and single and not conversion.float_layers:
+        return
     if kinds != {bits}:
         raise RecipeError(
             f"{conversion.recipe.name} promises activations of {bits} bits, but the file has "

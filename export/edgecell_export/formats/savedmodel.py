@@ -82,6 +82,6 @@ class SavedModelConverter(Converter):
         container.seal(artifact, manifest)
 
 
-def _image_spec(batch: int, shape: tuple[int, int, int]) -> Any:
+def _image_spec(batch: int, shape: tuple[int, ...]) -> Any:
     tensorflow = import_tensorflow()
     return tensorflow.TensorSpec((batch, *shape), tensorflow.uint8, "image")

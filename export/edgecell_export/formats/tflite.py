@@ -56,6 +56,7 @@ class TFLiteConverter(SingleFileConverter):
         "static_int8_int16",
     )
     lacking = {}  # noqa: RUF012 - declared as a ClassVar in the base
+    lacking_volumes = "TFLite has no 3-D pooling"
 
     def convert(self, conversion: Conversion, path: Path) -> None:
         tensorflow = import_tensorflow()

@@ -42,14 +42,17 @@ def _on_grid(kernel: Array, step: Array, largest: int) -> Array:
 
 
 def windows_of(
-    x: Array, size: tuple[int, ...], strides: tuple[int, int], padding: Padding, *, fill: float
+    x: Array, size: tuple[int, ...], strides: tuple[int, ...], padding: Padding, *, fill: float
 ) -> Array:
-    """Sliding windows, (n, rows, columns, channels, *size), padded as TensorFlow does."""
+    """Sliding windows, (n, rows, columns, channels, *size), padded as TensorFlow does.
+
+    Over as many axes behind the first as there are strides: in volumes, slices come before rows.
+    """
     if padding == "same":
         widths = [(0, 0)]
-        for length, extent, stride in zip(x.shape[1:3], size, strides, strict=True):
+        for length, extent, stride in zip(x.shape[1:-1], size, strides, strict=True):
             total = max((-(-length // stride) - 1) * stride + extent - length, 0)
             widths.append((total // 2, total - total // 2))
         x = np.pad(x, [*widths, (0, 0)], constant_values=fill)
-    windows = sliding_window_view(x, size, axis=(1, 2))
-    return windows[:, :: strides[0], :: strides[1]]
+    windows = sliding_window_view(x, size, axis=tuple(range(1, x.ndim - 1)))
+    return windows[:, *(slice(None, None, stride) for stride in strides)]

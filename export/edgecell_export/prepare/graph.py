@@ -70,11 +70,12 @@ class Graph:
     """Parts in the order of computation; the last one gives the answer.
 
     Attributes:
-        input_shape: (height, width, channels) of the image.
+        input_shape: (height, width, channels) of the image, or (depth, height, width, channels) of
+            the volume.
         parts: At least one.
     """
 
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     parts: tuple[Part, ...]
 
     @property
@@ -102,7 +103,7 @@ class Graph:
         return dataclasses.replace(self, parts=new)
 
     def evaluate(self, x: Array) -> Array:
-        """Computes the graph in float64, (n, height, width, channels) to (n, outputs)."""
+        """Computes the graph in float64, (n, *input_shape) to (n, outputs)."""
         tensors: dict[int, Array] = {IMAGE: x}
         for index, part in enumerate(self.parts):
             tensors[index] = part.chain.evaluate(part.joined(tensors))

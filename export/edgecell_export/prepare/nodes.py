@@ -206,6 +206,24 @@ class MaxPool2D:
 
 
 @dataclass(frozen=True, eq=False)
+class MaxPool3D:
+    """Maximum over windows of volumes; size and strides (slices, rows, columns).
+
+    Keras could not compute it in float64: TensorFlow has no such kernel.
+    """
+
+    size: tuple[int, int, int]
+    strides: tuple[int, int, int]
+    padding: Padding
+
+    def apply(self, x: Array) -> Array:
+        """Computes the node on (n, depth, height, width, channels)."""
+        windows = windows_of(x, self.size, self.strides, self.padding, fill=-np.inf)
+        pooled: Array = windows.max(axis=(-3, -2, -1))
+        return pooled
+
+
+@dataclass(frozen=True, eq=False)
 class AveragePool2D:
     """Mean over windows, what is padded not counted; size and strides (rows, columns)."""
 
@@ -246,7 +264,7 @@ class ZeroPad2D:
 
 @dataclass(frozen=True, eq=False)
 class Flatten:
-    """(n, height, width, channels) to (n, height * width * channels)."""
+    """(n, height, width, channels) to (n, height * width * channels); of volumes likewise."""
 
     def apply(self, x: Array) -> Array:
         """Computes the node."""
@@ -276,6 +294,7 @@ Node = (
     | Activation
     | DivideBySum
     | MaxPool2D
+    | MaxPool3D
     | AveragePool2D
     | GlobalAveragePool2D
     | ZeroPad2D

@@ -2,7 +2,14 @@
 
 from edgecell_runtime.errors import UsageError
 from edgecell_train.presets.base import Preset
+from edgecell_train.presets.cnn_3d import CNN_3D
+from edgecell_train.presets.cnn_128 import CNN_128
+from edgecell_train.presets.cnn_128_regularised import CNN_128_REGULARISED
+from edgecell_train.presets.logistic import LOGISTIC
 from edgecell_train.presets.malaria_cnn import MALARIA_CNN
+from edgecell_train.presets.malaria_gap import MALARIA_GAP
+from edgecell_train.presets.mlp import MLP
+from edgecell_train.presets.mnist_cnn import MNIST_CNN
 
 __all__ = ["PRESETS", "Preset", "find_preset", "register"]
 
@@ -20,7 +27,17 @@ def register(preset: Preset) -> None:
     PRESETS[preset.name] = preset
 
 
-register(MALARIA_CNN)
+for _preset in (
+    MALARIA_CNN,
+    MALARIA_GAP,
+    MNIST_CNN,
+    CNN_128,
+    CNN_128_REGULARISED,
+    CNN_3D,
+    LOGISTIC,
+    MLP,
+):
+    register(_preset)
 
 
 def find_preset(name: str) -> Preset:

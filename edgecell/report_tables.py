@@ -1,0 +1,146 @@
+"""The tables of a report: figures, confusion matrix, split, artifacts."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from edgecell_export.card import figures
+from edgecell_runtime import metrics
+from edgecell_runtime.manifest import Evaluation, Figure
+from edgecell_runtime.measure import BenchmarkResult
+from edgecell_train.runs import RunRecord, SplitRow
+from edgecell_train.split import PARTS
+from edgecell_train.statistics import Tested
+
+_BY_THRESHOLD: Final = frozenset({"sensitivity", "specificity", "precision", "F1"})
+
+
+@dataclass(frozen=True)
+class FigureRow:
+    """A figure and what it says.
+
+    Attributes:
+        name: Of the figure.
+        figure: On all test images.
+        meaning: What it says.
+        undisputed: On the images whose label nobody disputes; None where none is known to be
+            disputed, or it has no meaning there.
+    """
+
+    name: str
+    figure: Figure
+    meaning: str
+    undisputed: Figure | None = None
+
+
+@dataclass(frozen=True)
+class ConfusionCell:
+    """Images of one class that were given one label, and their share of the class."""
+
+    images: int
+    share: float
+    right: bool
+
+
+@dataclass(frozen=True)
+class SplitCell:
+    """Images and known patients of one class in one part of the split."""
+
+    images: int
+    patients: int
+
+
+@dataclass(frozen=True)
+class BenchmarkRow:
+    """A measured artifact.
+
+    Attributes:
+        result: What was measured.
+        change: Its accuracy minus the source model's; None unless both were measured on the test
+            images.
+    """
+
+    result: BenchmarkResult
+    change: float | None
+
+
+def figure_rows(record: RunRecord, undisputed: Evaluation | None) -> list[FigureRow]:
+    """The figures of a run.
+
+    Args:
+        record: What the run says of itself.
+        undisputed: The figures without disputed images, where there are some.
+    """
+    positive = record.positive_label
+    meanings = {
+        "accuracy": "of all test images got the right label",
+        "sensitivity": f"of those that show {positive} were found",
+        "specificity": f"of those that do not show {positive} were left alone",
+        "precision": f"of those that were taken for {positive} do show it",
+        "F1": "harmonic mean of precision and sensitivity",
+        "macro F1": "mean of the classes' F1, each class counting the same",
+        "AUC": f"chance that an image of {positive} scores above one of another class",
+        "average precision": f"precision on the way from the surest {positive} image to the last",
+        "Brier score": "mean squared error of the probabilities; 0 is perfect",
+        "calibration error": "mean distance between how sure and how right the model is (15 bins); "
+        "0 is perfect, and chance alone makes it larger",
+    }
+    at = _BY_THRESHOLD if record.threshold != 0.5 else frozenset[str]()
+    without = dict(figures(undisputed)) if undisputed is not None else {}
+    return [
+        FigureRow(
+            name,
+            figure,
+            meanings[name]
+            + (f" (from a probability of {record.threshold:.3g} on)" if name in at else ""),
+            without.get(name),
+        )
+        for name, figure in figures(record.evaluation)
+    ]
+
+
+def confusion(tested: Tested) -> dict[str, tuple[ConfusionCell, ...]]:
+    """The confusion matrix: by true label, one cell a label that was given."""
+    labels = tested.labels
+    said = tested.probabilities.argmax(axis=1)
+    counts = metrics.confusion(tested.truth, said, len(labels))
+    return {
+        label: tuple(
+            ConfusionCell(int(count), count / max(row.sum(), 1), column == index)
+            for column, count in enumerate(row)
+        )
+        for index, (label, row) in enumerate(zip(labels, counts, strict=True))
+    }
+
+
+def decision_counts(tested: Tested) -> metrics.Counts | None:
+    """How decisions at the threshold and truth meet; None without a positive label."""
+    is_positive, score = tested.is_positive, tested.score
+    if is_positive is None or score is None:
+        return None
+    return metrics.count(is_positive, score >= tested.threshold)
+
+
+def benchmark_row(result: BenchmarkResult, record: RunRecord) -> BenchmarkRow:
+    """A measured artifact beside the run's own accuracy."""
+    evaluation = record.evaluation
+    if result.accuracy is None or result.n != evaluation.n:
+        return BenchmarkRow(result, None)
+    return BenchmarkRow(result, result.accuracy - evaluation.accuracy.value)
+
+
+def split_cells(rows: Sequence[SplitRow]) -> tuple[SplitCell, ...]:
+    """One cell a part, then one of all parts together."""
+    cells = []
+    for parts in (*((part,) for part in PARTS), PARTS):
+        found = [row.image.patient for row in rows if row.part in parts]
+        cells.append(SplitCell(len(found), len(set(found) - {None})))
+    return tuple(cells)
+
+
+def crossing_patients(rows: Sequence[SplitRow]) -> tuple[str, ...]:
+    """Patients with images in more than one part; there should be none."""
+    pairs = {(row.image.patient, row.part) for row in rows if row.image.patient is not None}
+    parts_of = Counter(patient for patient, _ in pairs)
+    return tuple(sorted(patient for patient, count in parts_of.items() if count > 1))

@@ -1,0 +1,94 @@
+"""``edgecell train``'s options: what lies over what, and that a run repeats itself."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from edgecell.tasks.training_request import (
+    DRAWN_EPOCHS,
+    SMALL_DATA_VALUES,
+    Request,
+    options_of,
+    resolve,
+    small_data_note,
+)
+from edgecell_runtime.errors import UsageError
+from edgecell_train.config import SMALL_DATA, Optimizer
+from edgecell_train.config_checks import check
+from edgecell_train.config_files import parse_setting
+from edgecell_train.presets import find_preset
+
+
+def _file(folder: Path, text: str) -> Path:
+    path = folder / "recipe.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_recipe_is_the_presets_where_nobody_says_otherwise() -> None:
+    for name in ("malaria-cnn", "mlp"):
+        request = Request(options_of({"preset": name, "data": Path("/cells.zip")}))
+        assert resolve(request) == dataclasses.replace(find_preset(name).recipe, data="/cells.zip")
+
+
+def test_options_win_over_the_file_and_the_file_over_the_recipe(tmp_path: Path) -> None:
+    path = _file(tmp_path, 'data = "x"\nepochs = 3\nseed = 4\n[optimizer]\nname = "sgd"\n')
+    options = [parse_setting("optimizer.momentum=0.5"), *options_of({"seed": 0, "epochs": None})]
+    found = resolve(Request(options, path))
+    assert (found.epochs, found.seed) == (3, 0)
+    assert found.optimizer == Optimizer("sgd", momentum=0.5)
+    assert found.batch_size == find_preset("malaria-cnn").recipe.batch_size
+
+
+def test_preset_of_an_option_brings_its_recipe_in_place_of_the_files(tmp_path: Path) -> None:
+    path = _file(tmp_path, 'preset = "mlp"\ndata = "x"\nseed = 9\n')
+    assert resolve(Request((), path)).optimizer == find_preset("mlp").recipe.optimizer
+    found = resolve(Request(options_of({"preset": "malaria-gap"}), path))
+    assert found == dataclasses.replace(
+        find_preset("malaria-gap").recipe, data=str(tmp_path / "x"), seed=9
+    )
+
+
+def test_own_model_takes_the_place_of_the_preset_and_the_other_way_round(tmp_path: Path) -> None:
+    path = _file(tmp_path, 'model = "net.keras"\ndata = "x"\n')
+    found = resolve(Request((), path))
+    assert (found.preset, found.model) == ("", str(tmp_path / "net.keras"))
+    found = resolve(Request(options_of({"preset": "mlp"}), path))
+    assert (found.preset, found.model) == ("mlp", "")
+    found = resolve(Request(options_of({"model": "a.b:c"}), path))
+    assert (found.preset, found.model) == ("", "a.b:c")
+
+
+def test_drawn_cells_have_their_own_epochs_unless_someone_says_so(tmp_path: Path) -> None:
+    assert resolve(Request()).epochs == DRAWN_EPOCHS
+    assert resolve(Request(options_of({"epochs": 2}))).epochs == 2
+    assert resolve(Request((), _file(tmp_path, "epochs = 3"))).epochs == 3
+    assert resolve(Request(small_data=True)).epochs == SMALL_DATA_VALUES["epochs"]
+
+
+def test_small_data_lies_between_the_file_and_the_options(tmp_path: Path) -> None:
+    path = _file(tmp_path, 'data = "x"\nepochs = 3\n[augmentation]\nhue = 9.0\n')
+    found = resolve(Request(options_of({"epochs": 50}), path, small_data=True))
+    assert found.epochs == 50
+    assert found.augmentation == SMALL_DATA
+    assert (found.schedule.kind, found.stopping.keep) == ("cosine", "best")
+    check(found)
+
+
+def test_small_data_says_what_it_sets() -> None:
+    said = small_data_note()
+    for word in ("120 epochs", "cosine", "rotation 20", "flips", "label smoothing", "60 epochs"):
+        assert word in said
+    assert "hue" not in said, "it sets none"
+
+
+@pytest.mark.parametrize("text", ["64", "64x", "x64", "64x64x64x64", "-4x4", "64X64"])
+def test_size_of_another_form_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="expected one such as 64x64"):
+        options_of({"size": text})
+
+
+def test_size_may_be_an_images_or_a_volumes() -> None:
+    assert resolve(Request(options_of({"size": "32x48"}))).size == (32, 48)
+    assert resolve(Request(options_of({"size": "8x32x48"}))).size == (8, 32, 48)

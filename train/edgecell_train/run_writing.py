@@ -1,0 +1,118 @@
+"""Writing a run's folder."""
+
+import warnings
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecell_export.tensorflow import import_keras
+from edgecell_runtime import codec
+from edgecell_train import plots
+from edgecell_train.config import TrainConfig
+from edgecell_train.config_files import CONFIG, toml_text
+from edgecell_train.decoding import Decoded
+from edgecell_train.fitting import EpochRecord, Fitted
+from edgecell_train.patient_table import patient_rows, patients_csv
+from edgecell_train.presets.base import KerasModel
+from edgecell_train.runs import (
+    ANSWERS,
+    HISTORY,
+    RECORD,
+    SPLIT,
+    SPLIT_COLUMNS,
+    RunRecord,
+    csv_text,
+)
+from edgecell_train.statistics import Tested
+from edgecell_train.tested_runs import UNCALIBRATED, write_disputed
+
+PATIENTS: Final = "patients.csv"
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a training found, besides its record.
+
+    Attributes:
+        config: Every option.
+        fitted: The model and its history.
+        decoded: The images.
+        parts: str (n,), the part of the split of each image.
+        tested: The answers on the test images, calibrated.
+        uncalibrated: float64 (n, labels), the same before the temperature.
+        disputed: Names of images whose label somebody disputes.
+    """
+
+    config: TrainConfig
+    fitted: Fitted
+    decoded: Decoded
+    parts: NDArray[np.str_]
+    tested: Tested
+    uncalibrated: NDArray[np.float64]
+    disputed: tuple[str, ...] = ()
+
+
+def write_run(folder: Path, record: RunRecord, found: Findings) -> None:
+    """Makes the folder of a run, with all its files but the report.
+
+    Raises:
+        OSError: A file could not be written.
+    """
+    folder.mkdir()
+    (folder / RECORD).write_text(codec.dumps(record, indent=2), encoding="utf-8")
+    (folder / CONFIG).write_text(toml_text(found.config), encoding="utf-8")
+    save_model(found.fitted.model, folder / f"{record.preset}.keras")
+    decoded = found.decoded
+    rows = list(zip(decoded.images, decoded.sha256, found.parts, strict=True))
+    _write_csv(
+        folder / SPLIT,
+        SPLIT_COLUMNS,
+        [(image.name, image.label, image.patient, part, sha) for image, sha, part in rows],
+    )
+    _write_answers(folder / ANSWERS, record, found)
+    history = found.fitted.history
+    columns = tuple(field.name for field in fields(EpochRecord))
+    _write_csv(folder / HISTORY, columns, [astuple(epoch) for epoch in history])
+    (folder / "history.png").write_bytes(plots.history(history, record.kept_epoch))
+    _write_text(folder / PATIENTS, patients_csv(patient_rows(found.tested)))
+    if found.disputed:
+        write_disputed(folder, found.disputed)
+
+
+def _write_answers(path: Path, record: RunRecord, found: Findings) -> None:
+    """The calibrated answers, which exports are held against; where they differ, both."""
+    columns = ["name", "sha256", "label", *(f"p({label})" for label in record.labels)]
+    answers = found.tested.probabilities
+    if record.temperature != 1:
+        columns += [UNCALIBRATED.format(label=label) for label in record.labels]
+        answers = np.concatenate([answers, found.uncalibrated], axis=1)
+    decoded, tested = found.decoded, np.flatnonzero(found.parts == "test")
+    images = [(decoded.images[i], decoded.sha256[i]) for i in tested]
+    _write_csv(
+        path,
+        tuple(columns),
+        [
+            (image.name, sha, image.label, *(float(p) for p in answer))
+            for (image, sha), answer in zip(images, answers, strict=True)
+        ],
+    )
+
+
+def save_model(model: KerasModel, path: Path) -> None:
+    """Writes graph and weights, without the optimiser's state, which is twice their size."""
+    bare = import_keras().Model(model.inputs, model.outputs, name="model")
+    with warnings.catch_warnings():
+        # Keras hands its variables to h5py in a way that NumPy 2 has deprecated.
+        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+        bare.save(path)
+
+
+def _write_csv(path: Path, columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
+    _write_text(path, csv_text(columns, rows))
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_bytes(text.encode("utf-8", errors="surrogateescape"))
