@@ -1,6 +1,5 @@
 """The one preprocessing: training, calibration, parity, evaluation and prediction all call it."""
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
@@ -9,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgecell_runtime.images import ImageSource, open_image
+from edgecell_runtime.records import dataclass
 
 
 @dataclass(frozen=True)
