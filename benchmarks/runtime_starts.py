@@ -1,5 +1,6 @@
 """Starts of processes by turns: to the first label, and to the end of the imports."""
 
+import os
 import subprocess
 import sys
 import time
@@ -40,9 +41,11 @@ def start(script: str, *arguments: str) -> Start:
         DataError: It failed.
     """
     command = [sys.executable, str(SCRIPTS / script), *arguments]
+    # On a device modules are compiled when they are installed, and not at every start.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     began = time.perf_counter()
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
     ) as process:
         assert process.stdout is not None
         first = process.stdout.readline()

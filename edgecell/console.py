@@ -4,6 +4,8 @@ import contextlib
 import csv as csv_module
 import html
 import io
+import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,12 +34,15 @@ from edgecell_runtime.files import check_folder, write_text
 SKIPPED_STATUS = 3
 """Exit status of a command that is done but had to skip some inputs."""
 
+UNREAD_STATUS = 141
+"""Exit status where nobody reads the output any more, as shells have it of such a signal."""
+
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document to standard output.")
 ]
 OutputOption = Annotated[
     Path | None,
-    typer.Option("--output", help="Also write the result: .json, .csv, .md or .html."),
+    typer.Option("--output", help="Also write the result: .json, .jsonl, .csv, .md or .html."),
 ]
 
 MAX_THREADS = 1024
@@ -77,6 +82,13 @@ def skipped(message: str) -> None:
     """Names an input that was skipped, also where messages are silenced."""
     loud = rich.console.Console(stderr=True, highlight=False)
     loud.print(f"[yellow]Skipped:[/yellow] {escape(message)}", soft_wrap=True)
+
+
+def leave_output() -> None:
+    """Lets go of standard output when its reader is gone; else Python complains at its end."""
+    descriptor = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(descriptor, sys.stdout.fileno())
+    os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -139,7 +151,7 @@ def present(document: Json, tables: Sequence[Table], *, as_json: bool, output: P
         output: Written by its suffix.
 
     Raises:
-        UsageError: The suffix is none of .json, .csv, .md and .html.
+        UsageError: The suffix is none of .json, .jsonl, .csv, .md and .html.
         StorageError: The file could not be written.
     """
     write(document, tables, output)
@@ -163,7 +175,7 @@ def write(document: Json, tables: Sequence[Table], output: Path | None) -> None:
     """Writes a result to a file where asked.
 
     Raises:
-        UsageError: The suffix is none of .json, .csv, .md and .html.
+        UsageError: The suffix is none of .json, .jsonl, .csv, .md and .html.
         StorageError: The file could not be written.
     """
     if output is not None:
@@ -176,7 +188,7 @@ def check_output(output: Path | None) -> None:
     """Refuses a file that cannot be written, before the slow part.
 
     Raises:
-        UsageError: Its suffix is none of .json, .csv, .md and .html, or it is a folder.
+        UsageError: Its suffix is none of .json, .jsonl, .csv, .md and .html, or it is a folder.
         StorageError: Its folder cannot be made or written to.
     """
     if output is not None and output.suffix not in _WRITERS:
@@ -239,6 +251,10 @@ def _as_json(document: Json, _: Sequence[Table]) -> str:
     return codec.dumps(document, indent=2) + "\n"
 
 
+def _as_json_line(document: Json, _: Sequence[Table]) -> str:
+    return codec.dumps(document) + "\n"
+
+
 def _as_csv(_: Json, tables: Sequence[Table]) -> str:
     buffer = io.StringIO()
     writer = csv_module.writer(buffer, lineterminator="\n")
@@ -279,6 +295,7 @@ def _as_html(_: Json, tables: Sequence[Table]) -> str:
 
 _WRITERS: dict[str, Callable[[Json, Sequence[Table]], str]] = {
     ".json": _as_json,
+    ".jsonl": _as_json_line,
     ".csv": _as_csv,
     ".md": _as_markdown,
     ".html": _as_html,

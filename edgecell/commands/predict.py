@@ -14,13 +14,17 @@ def predict(
         list[str] | None,
         typer.Argument(
             help="Image files, folders and zips with images in them, quoted patterns such as "
-            "'cells/**/*.png', and - for paths on standard input, one a line."
+            "'cells/**/*.png', and - for paths on standard input, one a line. A zip's images are "
+            "read in place."
         ),
     ] = None,
     model: Annotated[
         Path | None,
         typer.Option(
-            readable=False, metavar="ARTIFACT", help="What `edgecell export` wrote; see below."
+            readable=False,
+            metavar="ARTIFACT",
+            help="What `edgecell export` wrote; without it, an artifact of the latest run in "
+            "./runs, which is named.",
         ),
     ] = None,
     threads: Annotated[
@@ -39,7 +43,8 @@ def predict(
         typer.Option(
             readable=False,
             metavar="DIR",
-            help="Classify what is below a folder and whatever comes there, until Ctrl-C.",
+            help="Classify what is below a folder and whatever comes there, until Ctrl-C. Each "
+            "name once: a file that is overwritten later is not read again; zips are passed over.",
         ),
     ] = None,
     settle: Annotated[
@@ -59,18 +64,29 @@ def predict(
         Path | None,
         typer.Option(
             help="Also write the result: .csv or .jsonl as answers come; .json, .md or .html at "
-            "the end."
+            "the end. Until the end, answers stand in FILE.part (with --watch, in FILE), and an "
+            "empty .FILE.lock keeps a second edgecell away; both are gone afterwards.",
+            metavar="FILE",
         ),
     ] = None,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on with the --output of a run that did not end."),
+        typer.Option(
+            "--resume",
+            help="Go on with the FILE.part, or the FILE, of an earlier run of the same artifact "
+            "on the same images, which are told by their names: what has a row is left out.",
+        ),
+    ] = False,
+    null: Annotated[
+        bool,
+        typer.Option(
+            "--null",
+            "-0",
+            help="Paths on standard input end in a zero byte, as `find -print0` writes them.",
+        ),
     ] = False,
 ) -> None:
-    """Classifies images: label, probability, and whether it is positive.
-
-    Without --model, an artifact of the latest run in ./runs is taken, and named.
-    """
+    """Classifies images: label, probability, and whether it is positive."""
     from edgecell.tasks import predicting
     from edgecell.tasks.predict_request import Request, check
 
@@ -85,7 +101,13 @@ def predict(
         json_lines=json_lines,
         output=output,
         resume=resume,
+        null=null,
     )
     check(request)
-    if predicting.predict_images(request).skipped:
+    try:
+        tally = predicting.predict_images(request)
+    except BrokenPipeError as error:  # as after `| head -1`; Typer would make it a failure
+        console.leave_output()
+        raise typer.Exit(console.UNREAD_STATUS) from error
+    if tally.skipped:
         raise typer.Exit(console.SKIPPED_STATUS)

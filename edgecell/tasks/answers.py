@@ -183,7 +183,7 @@ def report(skipped: Skipped, *, strict: bool) -> None:
 def none_could_be_read(count: int) -> DataError:
     """The error of a command that could read none of its images."""
     if count == 1:
-        return DataError("The image could not be read.")
+        return DataError("The only image could not be read; the reason is above.")
     return DataError(f"Not one of {count:,} images could be read; the reasons are above.")
 
 

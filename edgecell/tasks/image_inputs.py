@@ -32,17 +32,20 @@ class Inputs:
         total: How many, doubles included; None where standard input will say.
         widest: Characters of the longest name that is known yet.
         files: One after another; None where the next may be long in coming.
+        names: Gives what they are called, once more; nothing of what standard input names.
     """
 
     total: int | None
     widest: int
     files: Iterator[ImageFile | None]
+    names: Callable[[], Iterator[str]]
 
 
 @dataclass(frozen=True)
 class _Place:
     kind: Literal["file", "folder", "zip", "lines"]
     path: str
+    end: bytes = b"\n"
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class _Unreadable:
         raise ImageError(self.reason)
 
 
-def open_inputs(given: Sequence[str]) -> Inputs:
+def open_inputs(given: Sequence[str], *, null: bool = False) -> Inputs:
     """Finds the images of the command line's arguments.
 
     - A file is taken whatever it is called; one that is a zip stands for the images in it.
@@ -67,11 +70,17 @@ def open_inputs(given: Sequence[str]) -> Inputs:
     - ``-`` stands for the paths, one a line, on standard input; they may be files, folders or zips.
 
     Nothing is read of the images themselves, and of standard input nothing until its turn comes.
+    A folder below the one that is named and cannot be listed (no permission, a path longer than the
+    system takes) counts as one image that cannot be read.
+
+    Args:
+        given: The arguments.
+        null: Whether a path on standard input ends in a zero byte, and not with its line.
 
     Raises:
         DataError: A folder or zip cannot be listed or holds no image, or a pattern matches none.
     """
-    places = [place for argument in given for place in _places(argument)]
+    places = [place for argument in given for place in _places(argument, b"\0" if null else b"\n")]
     total, widest = 0, 0
     for place in places:
         if place.kind == "lines":
@@ -87,7 +96,9 @@ def open_inputs(given: Sequence[str]) -> Inputs:
             )
         total += count
     known = all(place.kind != "lines" for place in places)
-    return Inputs(total if known else None, widest, _all_files(places))
+    listed = [place for place in places if place.kind != "lines"]
+    names = functools.partial(_names, listed)
+    return Inputs(total if known else None, widest, _all_files(places), names)
 
 
 def walk_images(folder: str, refuse: Callable[[OSError], None]) -> Iterator[str]:
@@ -110,9 +121,9 @@ def walk_images(folder: str, refuse: Callable[[OSError], None]) -> Iterator[str]
             yield entry.path.removeprefix("./") if folder == "." else entry.path
 
 
-def _places(argument: str) -> list[_Place]:
+def _places(argument: str, end: bytes) -> list[_Place]:
     if argument == STANDARD_INPUT:
-        return [_Place("lines", argument)]
+        return [_Place("lines", argument, end)]
     if glob.has_magic(argument) and not os.path.lexists(argument):
         return _matches(argument)
     return [_place(argument)]
@@ -145,18 +156,46 @@ def _matches(pattern: str) -> list[_Place]:
 def _all_files(places: Sequence[_Place]) -> Iterator[ImageFile | None]:
     for place in places:
         if place.kind == "lines":
-            yield from _files_of_lines(0 if sys.stdin is None else sys.stdin.fileno())
+            descriptor = 0 if sys.stdin is None else sys.stdin.fileno()
+            yield from _files_of_lines(descriptor, place.end)
         else:
             yield from _files(place)
+
+
+def _names(places: Sequence[_Place]) -> Iterator[str]:
+    for place in places:
+        for file in _files(place):
+            yield file.name
 
 
 def _files(place: _Place) -> Iterator[ImageFile]:
     if place.kind == "zip":
         yield from _members(place.path)
-        return
-    paths = walk_images(place.path, _refuse) if place.kind == "folder" else [place.path]
-    for path in paths:
-        yield ImageFile(_shown(path), path)
+    elif place.kind == "folder":
+        yield from _below(place.path)
+    else:
+        yield ImageFile(shown_name(place.path), place.path)
+
+
+def _below(folder: str) -> Iterator[ImageFile]:
+    refused: list[OSError] = []
+    for path in walk_images(folder, refused.append):
+        yield from _unlisted(folder, refused)
+        yield ImageFile(shown_name(path), path)
+    yield from _unlisted(folder, refused)
+
+
+def _unlisted(top: str, refused: list[OSError]) -> Iterator[ImageFile]:
+    """An unreadable image for each folder that could not be listed; refuses the topmost."""
+    while refused:
+        error = refused.pop(0)
+        if error.filename == top:
+            raise DataError(
+                f"{printable_name(top)} cannot be read: {error.strerror}. Check its permissions."
+            ) from error
+        name = shown_name(error.filename)
+        reason = f"{name} cannot be read: {error.strerror}. What is in this folder was left out."
+        yield ImageFile(name, _Unreadable(reason))
 
 
 def _members(path: str) -> Iterator[ImageFile]:
@@ -170,10 +209,10 @@ def _members(path: str) -> Iterator[ImageFile]:
             # The zip is closed when the last of its members is let go of: a thousand zips on the
             # command line would be more open files than a process may have.
             member = LateFile(functools.partial(archive.read, name))
-            yield ImageFile(_shown(f"{path}/{name}"), member)
+            yield ImageFile(shown_name(f"{path}/{name}"), member)
 
 
-def _shown(path: str) -> str:
+def shown_name(path: str) -> str:
     """The path as it is printed: two paths never look alike, since doubles are told by it.
 
     What ``printable_name`` leaves ambiguous is a backslash; it is doubled beside an escape. It
@@ -186,19 +225,23 @@ def _shown(path: str) -> str:
     return printable_name(path.replace("\\", "\\\\"))
 
 
-def _files_of_lines(descriptor: int) -> Iterator[ImageFile | None]:
-    for line in _lines(descriptor):
+def _files_of_lines(descriptor: int, end: bytes) -> Iterator[ImageFile | None]:
+    for line in _lines(descriptor, end):
         if line is None:
             yield None
+        elif b"\0" in line:
+            shown = shown_name(os.fsdecode(line))
+            reason = f"{shown} holds zero bytes; expected one path a line. See --null."
+            yield ImageFile(shown, _Unreadable(reason))
         elif line:
             path = os.fsdecode(line)
             try:
                 yield from _files(_place(path))
             except DataError as error:  # in the midst of the others it is one that is skipped
-                yield ImageFile(_shown(path), _Unreadable(printable_name(str(error))))
+                yield ImageFile(shown_name(path), _Unreadable(printable_name(str(error))))
 
 
-def _lines(descriptor: int) -> Iterator[bytes | None]:
+def _lines(descriptor: int, end: bytes) -> Iterator[bytes | None]:
     """The lines of a stream, each as soon as it is there; None before waiting for more.
 
     Read without a buffer of Python's, which would hold lines back.
@@ -208,15 +251,16 @@ def _lines(descriptor: int) -> Iterator[bytes | None]:
         if not _has_input(descriptor):
             yield None
         block = os.read(descriptor, _BLOCK)
-        *lines, rest = (rest + block).split(b"\n")
-        yield from (line.rstrip(b"\r") if os.name == "nt" else line for line in lines)
+        *lines, rest = (rest + block).split(end)
+        strips = os.name == "nt" and end == b"\n"
+        yield from (line.rstrip(b"\r") if strips else line for line in lines)
         if not block:
             yield rest
             return
         if len(rest) > _LONGEST_LINE:
             raise DataError(
                 f"Standard input has a line of more than {_LONGEST_LINE:,} bytes; expected the "
-                "path of an image on each line, as `find` writes them."
+                "path of an image on each line, as `find` writes them (`find -print0`: see --null)."
             )
 
 
@@ -234,12 +278,6 @@ def _listed(folder: str, refuse: Callable[[OSError], None]) -> Iterator[os.DirEn
     except OSError as error:
         refuse(error)
         return iter(())
-
-
-def _refuse(error: OSError) -> None:
-    raise DataError(
-        f"{printable_name(error.filename)} cannot be read: {error.strerror}. Check its permissions."
-    ) from error
 
 
 def _is_image(entry: os.DirEntry[str]) -> bool:

@@ -4,9 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from edgecell.tasks.image_inputs import STANDARD_INPUT
 from edgecell.tasks.result_rows import LOG_SUFFIXES
+from edgecell_runtime.containers import SUFFIXES as ARTIFACT_SUFFIXES
 from edgecell_runtime.errors import UsageError
 from edgecell_runtime.files import check_folder
+from edgecell_runtime.printable import printable_name
 
 OUTPUT_SUFFIXES: Final = (*LOG_SUFFIXES, ".json", ".md", ".html")
 
@@ -26,6 +29,7 @@ class Request:
         json_lines: Print one document an image.
         output: Also written, by its suffix.
         resume: Go on with what stands in ``output``.
+        null: A path on standard input ends in a zero byte.
     """
 
     images: tuple[str, ...] = ()
@@ -38,6 +42,7 @@ class Request:
     json_lines: bool = False
     output: Path | None = None
     resume: bool = False
+    null: bool = False
 
     @property
     def logged(self) -> bool:
@@ -59,6 +64,7 @@ def check(request: Request) -> None:
     """
     if bool(request.images) == (request.watch is not None):
         raise UsageError("Name images, or a folder with --watch; one of them is expected.")
+    _check_images(request)
     if request.as_json and request.json_lines:
         raise UsageError("--json and --json-lines contradict each other; choose one.")
     if request.watch is not None and request.held:
@@ -77,6 +83,20 @@ def check(request: Request) -> None:
         )
     if request.output is not None:
         _check_output(request.output)
+
+
+def _check_images(request: Request) -> None:
+    if request.null and STANDARD_INPUT not in request.images:
+        raise UsageError("--null says how standard input is read; name it too: a single dash.")
+    if request.model is not None:
+        return
+    for image in request.images:
+        if Path(image).suffix in ARTIFACT_SUFFIXES:
+            raise UsageError(
+                f"{printable_name(image)} is named as an artifact is, and stands among the images; "
+                f"expected it after --model: edgecell predict --model {printable_name(image)} "
+                "IMAGES."
+            )
 
 
 def _check_output(output: Path) -> None:

@@ -3,7 +3,8 @@
 import contextlib
 import sys
 from collections.abc import Iterator
-from typing import Protocol
+from pathlib import Path
+from typing import ClassVar, Protocol
 
 import typer
 
@@ -36,8 +37,14 @@ from edgecell.tasks.watching import Clock, FolderWatch, stopped_by_signals
 from edgecell_runtime import codec
 from edgecell_runtime.artifact import Artifact, read_artifact
 from edgecell_runtime.classifier import Classifier
-from edgecell_runtime.errors import DataError
+from edgecell_runtime.errors import DataError, EdgecellError, ImageError, StorageError
 from edgecell_runtime.printable import printable_name
+
+
+class InterruptedRunError(EdgecellError):
+    """The run was told to stop, and left something to go on with."""
+
+    exit_status: ClassVar[int] = 130
 
 
 class Sink(Protocol):
@@ -56,7 +63,8 @@ def predict_images(request: Request, clock: Clock | None = None) -> Tally:
 
     Raises:
         EdgecellError: There is no artifact, no image, or not one image that can be read; or what
-            is written cannot be.
+            is written cannot be; or the run was interrupted, and left something to go on with.
+        BrokenPipeError: Nobody reads standard output any more.
     """
     if request.model is not None:
         artifact = read_artifact(request.model)
@@ -66,11 +74,11 @@ def predict_images(request: Request, clock: Clock | None = None) -> Tally:
     watch = None
     if request.watch is not None:
         watch = FolderWatch(request.watch, request.settle, clock)
-        inputs = Inputs(None, 0, watch.files())
+        inputs = Inputs(None, 0, watch.files(), lambda: iter(()))
     else:
-        inputs = open_inputs(request.images)
+        inputs = open_inputs(request.images, null=request.null)
     with (
-        _log(request, artifact) as log,
+        _log(request, artifact, inputs) as log,
         open_artifact(artifact, request.threads, inputs.total) as classifier,
         stopped_by_signals(watch),
     ):
@@ -102,6 +110,7 @@ class _Run:
         self._classifier = classifier
         self._log = log
         self._watch = watch
+        self._only_one = False
         self._stream = sys.stdout  # progress bars put themselves before sys.stdout
         self._held = Held()
         self._rows = _rows(artifact, ".jsonl")
@@ -123,6 +132,7 @@ class _Run:
         # A watch knows itself what is done, and gives an image again that was not whole.
         files = once.of(inputs.files) if self._watch is None else inputs.files
         sinks = self._sinks(inputs.widest)
+        self._only_one = inputs.total == 1
         few = inputs.total is not None and inputs.total <= FEW
         # Where lines run over the same terminal, they are progress enough.
         shown = not few and (self._request.as_json or not self._stream.isatty())
@@ -139,6 +149,11 @@ class _Run:
         if once.doubles:
             noun = "image was" if once.doubles == 1 else "images were"
             console.say(f"{once.doubles:,} {noun} named more than once, and classified once.")
+        if self._watch is None and once.unnamed:
+            whose = "row is of an image" if once.unnamed == 1 else "rows are of images"
+            console.warn(
+                f"{once.unnamed:,} {whose} not named this time; {self._request.output} keeps them."
+            )
 
     def finish(self) -> None:
         """Prints and writes what is done at the end."""
@@ -186,6 +201,8 @@ class _Run:
 
     def _add(self, outcome: Answer | Skipped, sinks: list[Sink]) -> None:
         if isinstance(outcome, Skipped):  # stopped here, it is not in the log: --resume tries it
+            if self._only_one:  # there is nothing to go on with
+                raise ImageError(outcome.reason)
             report(outcome, strict=self._request.strict)
         if self._log is not None:
             self._log.add(outcome)
@@ -209,6 +226,11 @@ class _Once:
         self._kept = kept
         self._seen: set[str] = set()
 
+    @property
+    def unnamed(self) -> int:
+        """How many of the log's images were not among those given."""
+        return len(self._kept - self._seen)
+
     def of(self, files: Iterator[ImageFile | None]) -> Iterator[ImageFile | None]:
         for file in files:
             if file is None:
@@ -221,6 +243,19 @@ class _Once:
                     yield file
 
 
+def _require_some_of(log: ResultLog, inputs: Inputs, output: Path) -> None:
+    """Refuses to go on with the log of other images: one table would be of two sets.
+
+    All that a log knows of an image is its name, so that this is what is compared.
+    """
+    if log.images and not any(name in log.images for name in inputs.names()):
+        raise StorageError(
+            f"{output} cannot be gone on with: not one of the {len(log.images):,} images "
+            f"in it, such as {printable_name(min(log.images))}, is among those named now. Name the "
+            "same images, from the same folder, or begin anew under another name."
+        )
+
+
 def _rows(artifact: Artifact, suffix: str) -> RowFormat:
     manifest = artifact.manifest
     columns = columns_of(artifact.digest, manifest.labels, manifest.positive_label)
@@ -228,7 +263,7 @@ def _rows(artifact: Artifact, suffix: str) -> RowFormat:
 
 
 @contextlib.contextmanager
-def _log(request: Request, artifact: Artifact) -> Iterator[ResultLog | None]:
+def _log(request: Request, artifact: Artifact, inputs: Inputs) -> Iterator[ResultLog | None]:
     if request.output is None or not request.logged:
         yield None
         return
@@ -237,10 +272,22 @@ def _log(request: Request, artifact: Artifact) -> Iterator[ResultLog | None]:
         with endless_log(request.output, rows) as log:
             yield log
         return
-    with batch_log(request.output, rows, resume=request.resume) as log:
-        try:
+    part = part_of(request.output)
+    try:
+        with batch_log(request.output, rows, resume=request.resume) as log:
+            if inputs.total is not None:  # what standard input names is not known yet
+                _require_some_of(log, inputs, request.output)
             yield log
-        except KeyboardInterrupt:
-            if log.rows:
-                console.say(f"{part_of(request.output)} keeps what was answered; see --resume.")
+    except KeyboardInterrupt as error:
+        if not part.exists():
             raise
+        raise InterruptedRunError(
+            f"Interrupted; {part} keeps what was answered. Go on with it by --resume."
+        ) from error
+    except BrokenPipeError:
+        if part.exists():
+            console.say(
+                f"Stopped, since nobody reads the output any more; {part} keeps what was answered. "
+                "Go on with it by --resume."
+            )
+        raise

@@ -161,7 +161,8 @@ def summary(setup: Setup, tally: Tally) -> str:
     """How many images got which label, and what ran."""
     parts = [f"{tally.labels[label]:,} {label}" for label in setup.labels]
     skipped = f"; {tally.skipped:,} skipped" if tally.skipped else ""
-    kept = f"; {tally.kept:,} were there already" if tally.kept else ""
+    were = "was" if tally.kept == 1 else "were"
+    kept = f"; {tally.kept:,} {were} there already" if tally.kept else ""
     sessions = "session" if setup.sessions == 1 else "sessions"
     threads = "thread" if setup.threads == 1 else "threads"
     return (

@@ -88,7 +88,10 @@ class ResultLog:
     def _read_rows(self) -> int:
         """Reads the rows of an earlier run; returns where the last whole one ends."""
         end = 0
-        with storage_errors(self._path), os.fdopen(os.dup(self._descriptor), "rb") as file:
+        with (
+            storage_errors(self._path, "read"),
+            os.fdopen(os.dup(self._descriptor), "rb") as file,
+        ):
             for row in self._rows.read(file, self._path):
                 self.images.add(row.image)
                 self.labels[row.label] += 1
@@ -123,7 +126,8 @@ class ResultLog:
 def batch_log(target: Path, rows: RowFormat, *, resume: bool) -> Iterator[ResultLog]:
     """The log of a run that ends: ``target.part`` until it does, then in ``target``'s place.
 
-    When the body raises, what was written stays in ``target.part``, and ``target`` as it was.
+    When the body raises, what was written stays in ``target.part``, and ``target`` as it was. A
+    ``target.part`` without a row that ``target`` lacks is removed.
 
     Args:
         target: The file.
@@ -144,11 +148,12 @@ def batch_log(target: Path, rows: RowFormat, *, resume: bool) -> Iterator[Result
             if copied:  # the target still says it all
                 part.unlink(missing_ok=True)
             raise
+        known = log.rows if copied else 0
         try:
             yield log
             log.sync()
         except BaseException:
-            if not log.rows:  # nobody needs a file that says nothing
+            if log.rows == known:  # nobody needs a file that says nothing, or what the target says
                 part.unlink(missing_ok=True)
             raise
         finally:

@@ -16,7 +16,7 @@ from typing import Final
 
 from edgecell import console
 from edgecell.tasks.answers import ImageFile
-from edgecell.tasks.image_inputs import walk_images
+from edgecell.tasks.image_inputs import shown_name, walk_images
 from edgecell_runtime.errors import DataError
 from edgecell_runtime.printable import printable_name
 
@@ -61,7 +61,8 @@ class FolderWatch:
     A file is whole when its size and modification time are the same in two listings and it can be
     decoded. One that does not change and cannot be decoded is read again when it has changed, or
     after ``settle`` seconds (a copy that is held up looks the same), and is then given up. A name
-    is done once: a file that is replaced after its turn is not read again.
+    is done once: a file that is replaced after its turn is not read again, since a log names an
+    image once. Zips are passed over.
     """
 
     def __init__(self, folder: Path, settle: float, clock: Clock | None = None) -> None:
@@ -141,7 +142,7 @@ class FolderWatch:
         """Lists the folder; returns the names of the files to read."""
         pending, ready = {}, []
         for path in walk_images(self._folder, self._refuse):
-            name = printable_name(path)
+            name = shown_name(path)
             if name in self._done:
                 continue
             try:

@@ -1,6 +1,5 @@
 """An artifact on disk: its bytes, checked, and the manifest that they carry."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from edgecell_runtime.containers import SUFFIXES, container_of, identify
@@ -8,6 +7,7 @@ from edgecell_runtime.containers.base import DIGEST_LENGTH
 from edgecell_runtime.containers.reading import read_whole
 from edgecell_runtime.errors import ArtifactError, EdgecellError, FormatError, ManifestError
 from edgecell_runtime.manifest import Format, Manifest
+from edgecell_runtime.records import dataclass
 
 MAX_ARTIFACT_BYTES = (1 << 31) - 1
 """Flatbuffers and protocol buffers end there."""

@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
+from edgecell_runtime.errors import UsageError
 from edgecell_runtime.session_pool import require_own_process
 
 Item = TypeVar("Item")
@@ -37,7 +38,12 @@ def map_in_order(
     Yields:
         One answer an item. What ``answer`` or the iterable raises comes out in its place, after
         the answers before it.
+
+    Raises:
+        UsageError: There are fewer than one worker.
     """
+    if workers < 1:
+        raise UsageError(f"Images are classified by at least one worker, not by {workers}.")
     source, process = iter(items), os.getpid()
     pending: deque[Future[list[Answer]]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="edgecell") as pool:

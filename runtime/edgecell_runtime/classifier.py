@@ -190,6 +190,7 @@ class Classifier:
         Raises:
             ImageError: An image cannot be read, or is refused.
             EngineError: As in ``predict``.
+            UsageError: There are fewer than one worker.
         """
         from edgecell_runtime.bulk import map_in_order
 
@@ -198,7 +199,8 @@ class Classifier:
                 "predict_many takes several images and was given one; put it into a list, or call "
                 "predict."
             )
-        answers = map_in_order(self._answer_each, images, workers=workers or allowed_cpus())
+        count = allowed_cpus() if workers is None else workers
+        answers = map_in_order(self._answer_each, images, workers=count)
         for answer in answers:
             if isinstance(answer, ImageError) and not return_exceptions:
                 raise answer

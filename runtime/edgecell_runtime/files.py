@@ -6,13 +6,20 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from edgecell_runtime.errors import StorageError
 
 
 @contextlib.contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
+def storage_errors(path: Path, action: Literal["written", "read"] = "written") -> Iterator[None]:
     """Turns the operating system's errors about ``path`` into sentences.
+
+    What they leave is the caller's to say: a file that was replaced is as it was, a log has rows.
+
+    Args:
+        path: The file or folder.
+        action: What could not be done with it.
 
     Raises:
         StorageError: No space, no permission, or another ``OSError``.
@@ -21,9 +28,9 @@ def storage_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
+        causes = "the free space and the permissions" if action == "written" else "its permissions"
         raise StorageError(
-            f"{path} could not be written: {reason}. Nothing was left there; check the free space "
-            "and the permissions, then run the command again."
+            f"{path} could not be {action}: {reason}. Check {causes}, then run the command again."
         ) from error
 
 

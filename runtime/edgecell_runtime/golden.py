@@ -41,22 +41,23 @@ def golden_inputs(formula: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
 
 def _cells(depth: int, height: int, width: int, channels: int) -> NDArray[np.uint8]:
-    z, y, x, c = np.ogrid[:depth, :height, :width, :channels]
+    z, y, x = np.ogrid[:depth, :height, :width]
     # Squared distances from the middle, in 1/1024 of half a side, whatever the aspect ratio.
     down, right = (2 * y - height + 1) * 1024 // height, (2 * x - width + 1) * 1024 // width
     deep = (2 * z - depth + 1) * 1024 // depth
-    outward = down**2 + right**2 + deep**2
-    images = []
-    for i in range(_CELLS):
+    away = down**2 + right**2 + deep**2
+    images = np.zeros((_CELLS, depth, height, width, channels), dtype=np.uint8)
+    for i, image in enumerate(images):
         grain = (y * (37 + 6 * i) + x * (23 + 10 * i) + x * y * 7 + z * (29 + 4 * i)) % 23
-        image = 205 - 12 * i + 20 * (c == 0) - 25 * (c == 1) - grain - outward // 30000
-        if i % 2:
-            for spot in range(1 + i // 2):
-                away = (down - 420 + 210 * spot) ** 2 + (right + 350 - 190 * ((spot * i) % 4)) ** 2
-                image = np.where(away + deep**2 < 30000, image - 70 - 15 * (c == 1), image)
-        # One at a time: of volumes, all of them as wide integers would be large.
-        images.append(np.where(outward < 960 * 960, image, 0).clip(0, 255).astype(np.uint8))
-    return np.stack(images)
+        grey = 205 - 12 * i - grain - away // 30000
+        spots = np.zeros_like(grey)
+        for spot in range(1 + i // 2 if i % 2 else 0):
+            of_spot = (down - 420 + 210 * spot) ** 2 + (right + 350 - 190 * ((spot * i) % 4)) ** 2
+            spots += of_spot + deep**2 < 30000
+        for c in range(channels):
+            colour = grey - 70 * spots + (20, -25 - 15 * spots, 0)[min(c, 2)]
+            image[..., c] = np.where(away < 960 * 960, colour, 0).clip(0, 255)
+    return images
 
 
 def _ramps(depth: int, height: int, width: int, channels: int) -> NDArray[np.uint8]:

@@ -7,11 +7,12 @@ sigmoid or softmax inside a quantised graph has steps of 1/256.
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from edgecell_runtime.records import dataclass
 
 HeadKind = Literal["softmax", "normalised_sigmoid", "sigmoid", "probabilities"]
 

@@ -24,7 +24,7 @@ from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from edgecell_runtime.errors import ImageError
 
@@ -59,6 +59,7 @@ MAX_PIXELS: Final = 1 << 26
 MAX_SCANS: Final = 100
 MAX_COMMENTS: Final = 100
 
+_PNG = b"\x89PNG\r\n\x1a\n"
 _BAND = 512
 _DIRECT = frozenset({"RGB", "L"})
 _BY_PILLOW = frozenset({"1", "P", "CMYK", "YCbCr", "HSV", "RGBX"})
@@ -191,7 +192,7 @@ def _decode(data: bytes, background: tuple[int, int, int], name: str) -> Image.I
         raise ImageError(f"{name} is empty (0 bytes); expected an image.")
     _check_work(data, name)
     try:
-        with _WARNINGS.ignored(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with _WARNINGS.ignored(), _open(data) as image:
             _check_size(*image.size, name)
             image.load()
             return _to_eight_bit(image, background, name)
@@ -209,6 +210,15 @@ def _decode(data: bytes, background: tuple[int, int, int], name: str) -> Image.I
         ) from error
     except Exception as error:  # Pillow's decoders raise of every kind
         raise ImageError(f"{name} is damaged or cut short: {error}.") from error
+
+
+def _open(data: bytes) -> Image.Image:
+    file = io.BytesIO(data)
+    if data.startswith(_PNG):  # without the modules for all the others, which a device never needs
+        from PIL import PngImagePlugin
+
+        return PngImagePlugin.PngImageFile(file)
+    return Image.open(file, formats=FORMATS)
 
 
 def _check_work(data: bytes, name: str) -> None:
@@ -273,6 +283,8 @@ def _to_eight_bit(image: Image.Image, background: tuple[int, int, int], name: st
         raise ImageError(f"{name} is damaged, cut short or closed: {error}.") from error
     try:
         if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # or it would be copied
+            from PIL import ImageOps
+
             image = ImageOps.exif_transpose(image)
     except Exception as error:  # so does damaged EXIF
         raise ImageError(f"{name} has EXIF data that cannot be read: {error}.") from error

@@ -5,7 +5,7 @@ keys are the fields below. Reading is strict; nothing in it differs between two 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from edgecell_runtime import codec
@@ -14,6 +14,7 @@ from edgecell_runtime.errors import ManifestError
 from edgecell_runtime.heads import Head
 from edgecell_runtime.preprocess import PreprocessSpec
 from edgecell_runtime.printable import UNPRINTABLE
+from edgecell_runtime.records import dataclass
 from edgecell_runtime.signature import Signature
 
 MAX_MANIFEST_BYTES = 1 << 20

@@ -1,6 +1,6 @@
 """The one preprocessing: training, calibration, parity, evaluation and prediction all call it."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import Literal
 
@@ -10,6 +10,7 @@ from PIL import Image
 
 from edgecell_runtime.codec import OPTIONAL
 from edgecell_runtime.images import ImageSource, open_image
+from edgecell_runtime.records import dataclass
 from edgecell_runtime.volumes import MAX_VOXELS, read_volume
 
 

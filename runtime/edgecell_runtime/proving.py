@@ -2,7 +2,6 @@
 
 import contextlib
 import sys
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from edgecell_runtime.errors import EdgecellError, EngineError, ManifestError, M
 from edgecell_runtime.golden import golden_inputs
 from edgecell_runtime.inference import Inference
 from edgecell_runtime.manifest import Golden, Manifest
+from edgecell_runtime.records import dataclass
 from edgecell_runtime.session_pool import SessionPool
 
 _DEPENDS_ON_BATCH = "dynamic_int8"

@@ -1,10 +1,11 @@
 """What goes into a graph and what comes out: names, shapes, dtypes, quantisation."""
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from edgecell_runtime.records import dataclass
 
 DType = Literal["uint8", "int8", "int16", "float16", "float32"]
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -20,6 +20,8 @@ _PATIENCE_SECONDS = 1.0
 class PredictionStream(Generic[Answer]):
     """Answers for the frames that were not dropped, in order; see ``Classifier.stream``.
 
+    Several tasks may wait for answers: each answer goes to one of them, in turn.
+
     Args:
         predict: Answers one frame; called from a thread of the stream's own.
         frames: Where they come from; a plain iterable is read in a thread of its own.
@@ -27,6 +29,7 @@ class PredictionStream(Generic[Answer]):
 
     def __init__(self, predict: Callable[[ImageSource], Answer], frames: Frames) -> None:
         self._slot = _Slot()
+        self._turn = asyncio.Lock()  # a generator refuses whoever comes while it is at work
         self._answers = _answer_newest(predict, frames, self._slot)
 
     @property
@@ -42,12 +45,19 @@ class PredictionStream(Generic[Answer]):
     def __aiter__(self) -> Self:
         return self
 
-    def __anext__(self) -> Awaitable[Answer]:
-        return self._answers.__anext__()
+    async def __anext__(self) -> Answer:
+        async with self._turn:
+            return await self._answers.__anext__()
 
     async def aclose(self) -> None:
-        """Stops taking frames; a second call does nothing."""
-        await self._answers.aclose()
+        """Stops taking frames and lets the camera go; any task may call it.
+
+        Whoever waits for a frame is told that there are no more; a frame that is being classified
+        is still answered. A second call does nothing.
+        """
+        self._slot.close()
+        async with self._turn:
+            await self._answers.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -89,14 +99,21 @@ class _Slot:
             self._ended, self._failure = True, failure
         self._wake(loop)
 
+    def close(self) -> None:
+        """Says, in the loop's thread, that no frame is wanted any more."""
+        self.closed = True
+        self._changed.set()
+
     async def take(self) -> list[ImageSource]:
-        """The newest frame, waited for; none where there are no more.
+        """The newest frame, waited for; none where there are no more, or none is wanted.
 
         Raises:
             BaseException: What the camera raised, after its last frame was taken.
         """
         while True:
             with self._lock:
+                if self.closed:
+                    return []
                 if self._waiting:
                     taken, self._waiting = self._waiting, []
                     self.taken = self._count - 1

@@ -8,8 +8,9 @@ cpusets) and the quota of a control group (``docker run --cpus``, Kubernetes lim
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+from edgecell_runtime.records import dataclass
 
 _ROOT = Path("/")
 

@@ -1,4 +1,7 @@
-"""Tables on terminals of any width."""
+"""Tables on terminals of any width, and documents in files."""
+
+import json
+from pathlib import Path
 
 import pytest
 import rich.console
@@ -38,3 +41,11 @@ def test_table_has_one_line_a_row_on_a_wide_terminal(
     (line,) = (x for x in _printed(monkeypatch, capsys, 120).splitlines() if "1.250" in x)
     assert "a" * 40 in line
     assert "2.5" in line
+
+
+def test_json_lines_file_holds_the_document_in_one_line(tmp_path: Path) -> None:
+    document = {"labels": ["Größe", "b"], "rows": 2}
+    console.write(document, [TABLE], tmp_path / "result.jsonl")
+    text = (tmp_path / "result.jsonl").read_text(encoding="utf-8")
+    assert (text.count("\n"), text[-1]) == (1, "\n")
+    assert json.loads(text) == document

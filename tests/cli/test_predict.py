@@ -182,6 +182,46 @@ def test_command_fails_when_no_image_can_be_read(
     assert "Error: Not one of 2 images could be read" in outcome.err
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("nowhere", "Error: There is no file nowhere; check the path.\n"),
+        ("x.png", "Error: x.png is not an image that can be read"),
+    ],
+)
+def test_only_image_that_cannot_be_read_is_named_once_with_the_reason(
+    tmp_path: Path,
+    model: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    given: str,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_file(tmp_path / "x.png")
+    outcome = invoke(capsys, "predict", given, "--model", model)
+    assert (outcome.status, outcome.out) == (1, "")
+    assert outcome.err.startswith(message)
+    assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["tiny.onnx", "missing.tflite", "folder.savedmodel"])
+def test_artifact_among_the_images_is_refused_with_the_option_for_it(
+    cells: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    outcome = invoke(capsys, "predict", name, cells)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert f"expected it after --model: edgecell predict --model {name} IMAGES" in outcome.err
+
+
+def test_artifact_among_the_images_of_a_model_is_skipped_as_no_image(
+    model: Path, cells: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = invoke(capsys, "predict", cells, model, "--model", model, "--json")
+    assert outcome.status == 3
+    assert [each["image"] for each in outcome.document["skipped"]] == [str(model)]
+
+
 def test_command_fails_when_a_folder_holds_no_image(
     tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

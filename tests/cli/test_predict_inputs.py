@@ -291,3 +291,77 @@ def line_of(stream: IO[bytes]) -> bytes:
     ready, _, _ = select.select([stream], [], [], WAIT_SECONDS)
     assert ready, "no answer came"
     return stream.readline()
+
+
+@pytest.mark.parametrize("option", ["--null", "-0"])
+@pytest.mark.usefixtures("cells")
+def test_paths_on_standard_input_end_in_zero_bytes_when_asked(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    write_cell(Path("two\nlines.png"), 3)
+    feed(monkeypatch, b"cells/b.png\0two\nlines.png\0cells/a/c.PNG\0")
+    outcome = invoke(capsys, "predict", "-", option, "--model", model, "--json")
+    assert outcome.status == 0
+    assert images(outcome) == ["cells/b.png", r"two\nlines.png", "cells/a/c.PNG"]
+
+
+@pytest.mark.usefixtures("cells")
+def test_zero_bytes_in_a_line_are_answered_with_the_option_for_them(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed(monkeypatch, b"cells/b.png\0cells/a/c.PNG\0")
+    outcome = invoke(capsys, "predict", "-", "--model", model)
+    assert outcome.status == 1
+    assert "holds zero bytes; expected one path a line. See --null." in outcome.err
+
+
+def test_null_without_standard_input_is_wrong_usage(
+    model: Path, cells: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = invoke(capsys, "predict", cells, "-0", "--model", model)
+    assert outcome.status == 2
+    assert "--null says how standard input is read" in outcome.err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders are made by descriptors")
+@pytest.mark.parametrize("lines", [False, True])
+def test_folder_deeper_than_the_system_takes_is_skipped_and_the_others_go_on(
+    model: Path,
+    cells: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    lines: bool,
+) -> None:
+    descriptor = os.open(cells, os.O_RDONLY)
+    for _ in range(30):
+        os.mkdir("d" * 200, dir_fd=descriptor)
+        below = os.open("d" * 200, os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = below
+    os.close(descriptor)
+    if lines:
+        feed(monkeypatch, b"cells\n")
+    outcome = invoke(capsys, "predict", "-" if lines else "cells", "--model", model, "--json")
+    assert outcome.status == 3
+    assert images(outcome) == ["cells/a/c.PNG", "cells/a/deep/d.png", "cells/b.png"]
+    (skipped,) = outcome.document["skipped"]
+    assert skipped["image"].startswith(f"cells/{'d' * 200}/")
+    assert skipped["reason"].endswith(
+        "cannot be read: File name too long. What is in this folder was left out."
+    )
+
+
+def test_folder_that_is_named_and_cannot_be_listed_is_refused(
+    model: Path, cells: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if path == str(cells):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    outcome = invoke(capsys, "predict", cells, "--model", model)
+    assert (outcome.status, outcome.out) == (1, "")
+    assert f"Error: {cells} cannot be read: Permission denied." in outcome.err

@@ -118,7 +118,10 @@ def test_terminated_run_keeps_its_rows_and_says_so(
     _, errors = process.communicate()
     assert process.returncode == 130
     assert "Traceback" not in errors
-    assert f"{log}.part keeps what was answered; see --resume." in errors
+    assert errors.splitlines()[-1:] == [
+        f"Error: Interrupted; {log}.part keeps what was answered. Go on with it by --resume."
+    ]
+    assert errors.count("Interrupted") == errors.count(" keeps ") == 1
     assert not log.exists()
     invoke(capsys, *arguments, "--resume")
     assert len(log.read_text().splitlines()) == 32
@@ -166,4 +169,43 @@ def test_command_ends_quietly_when_nobody_reads(model: Path, cells: Path, form: 
         check=False,
     )
     os.close(writer)
-    assert (done.returncode, done.stderr) == (1, "")
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+def test_log_is_kept_and_named_when_nobody_reads(
+    tmp_path: Path, model: Path, cells: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "log.csv"
+    arguments = ("predict", cells, "--model", model, "--output", log)
+    with subprocess.Popen(
+        [sys.executable, "-m", "edgecell", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        errors = process.stderr.read()
+    assert process.returncode == 128 + signal.SIGPIPE
+    assert f"{log}.part keeps what was answered" in errors
+    assert "Error" not in errors
+    assert invoke(capsys, *arguments, "--resume").status == 3
+    assert len(log.read_text().splitlines()) == 32
+
+
+def test_interrupted_run_without_a_log_says_that_nothing_was_left(model: Path, cells: Path) -> None:
+    program = """
+import os, signal, sys
+from edgecell.cli import run
+from edgecell.tasks.predicting_output import LinesForMachines
+
+LinesForMachines.show = lambda self, outcome: os.kill(os.getpid(), signal.SIGTERM)
+sys.exit(run(sys.argv[1:]))
+"""
+    process = start(program, "predict", cells, "--model", model, "--json-lines")
+    _, errors = process.communicate()
+    assert (process.returncode, errors) == (
+        130,
+        "Error: Interrupted; no file was left half written.\n",
+    )

@@ -173,6 +173,37 @@ def test_log_of_another_model_is_not_gone_on_with(
     assert not Path(f"{log}.part").exists()
 
 
+@LOGS
+def test_log_of_other_images_is_not_gone_on_with(
+    tmp_path: Path, model: Path, cells: Path, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    log = tmp_path / f"log{suffix}"
+    invoke(capsys, "predict", cells, "--model", model, "--output", log)
+    before = log.read_bytes()
+    other = write_cell(tmp_path / "other/a.png", 1)
+    arguments = ("predict", other.parent, "--model", model, "--output", log, "--resume")
+    for part in (False, True):
+        if part:
+            log.rename(f"{log}.part")
+        outcome = invoke(capsys, *arguments)
+        assert (outcome.status, outcome.out) == (1, "")
+        assert f"not one of the {COUNT + 1} images in it, such as {cells}/00.png" in outcome.err
+        assert Path(f"{log}.part").exists() is part
+        assert (Path(f"{log}.part") if part else log).read_bytes() == before
+
+
+def test_kept_rows_of_images_that_are_not_named_are_counted(
+    tmp_path: Path, model: Path, cells: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "log.csv"
+    arguments = ("--model", model, "--output", log, "--resume")
+    invoke(capsys, "predict", cells, *arguments)
+    outcome = invoke(capsys, "predict", cells / "00.png", cells / "01.png", *arguments)
+    assert f"{COUNT - 1} rows are of images not named this time; {log} keeps them." in outcome.err
+    assert len(rows_of(log)) == COUNT + 1
+    assert "not named this time" not in invoke(capsys, "predict", cells, *arguments).err
+
+
 def test_part_of_an_earlier_run_stays_when_it_is_not_gone_on_with(
     tmp_path: Path, model: Path, cells: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

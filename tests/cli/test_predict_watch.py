@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -115,6 +116,26 @@ def test_what_is_hidden_or_no_image_is_passed_over(folder: Path, watch: Watching
     write_file(folder / "notes.txt")
     assert watch(*SETTLED) == {}
     assert watch.status == 0
+
+
+def test_zips_are_passed_over(folder: Path, watch: Watching) -> None:
+    with zipfile.ZipFile(folder / "a.zip", "w") as archive:
+        archive.write(write_cell(folder.parent / "a.png", 0), "a.png")
+    assert watch(*SETTLED) == {}
+
+
+def test_file_that_is_overwritten_after_its_turn_is_not_read_again(
+    folder: Path, watch: Watching, whole: bytes
+) -> None:
+    path = write_cell(folder / "a.png", 0)
+    assert list(watch(*SETTLED, lambda: path.write_bytes(whole), *SETTLED)) == ["a.png"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names cannot hold control characters")
+def test_names_that_would_print_alike_are_two_images(folder: Path, watch: Watching) -> None:
+    write_cell(folder / "\x1b.png", 0)
+    write_cell(folder / r"\x1b.png", 1)
+    assert set(watch(*SETTLED)) == {r"\x1b.png", r"\\x1b.png"}
 
 
 def test_file_that_is_renamed_into_place_is_classified(folder: Path, watch: Watching) -> None:

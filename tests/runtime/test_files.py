@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 
 from edgecell_runtime.errors import StorageError
-from edgecell_runtime.files import check_folder, replacing, write_bytes, write_text
+from edgecell_runtime.files import (
+    check_folder,
+    replacing,
+    storage_errors,
+    write_bytes,
+    write_text,
+)
 
 
 def names(folder: Path) -> set[str]:
@@ -161,3 +167,20 @@ def test_folder_to_write_to_is_checked_without_making_it(
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(StorageError, match="no permission to write"):
         check_folder(tmp_path / "a" / "b")
+
+
+def test_storage_errors_say_what_could_not_be_done_and_nothing_of_what_is_left(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(StorageError) as written, storage_errors(tmp_path / "log"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert str(written.value) == (
+        f"{tmp_path / 'log'} could not be written: No space left on device. Check the free space "
+        "and the permissions, then run the command again."
+    )
+    with pytest.raises(StorageError) as read, storage_errors(tmp_path / "log", "read"):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    assert str(read.value) == (
+        f"{tmp_path / 'log'} could not be read: Input/output error. Check its permissions, then "
+        "run the command again."
+    )

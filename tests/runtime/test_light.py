@@ -54,3 +54,17 @@ def test_import_loads_no_engine() -> None:
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert "edgecell_runtime" in loaded
     assert not {*HEAVY, "ai_edge_litert", "onnxruntime"} & loaded
+
+
+def test_png_is_read_without_the_modules_of_other_formats(tmp_path: Path) -> None:
+    picture = tmp_path / "cell.png"
+    picture.write_bytes(encoded(gradient(), "PNG"))
+    program = (
+        "import sys; from edgecell_runtime.images import open_image;"
+        "open_image(sys.argv[1]); print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(picture)], capture_output=True, text=True, check=True
+    )
+    assert "PIL.PngImagePlugin" in done.stdout.split()
+    assert not {"PIL.JpegImagePlugin", "PIL.GifImagePlugin"} & set(done.stdout.split())

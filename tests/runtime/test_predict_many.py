@@ -15,7 +15,7 @@ from support.pictures import encoded, gradient
 from edgecell_runtime.bulk import CHUNK, map_in_order
 from edgecell_runtime.classifier import Classifier, Prediction
 from edgecell_runtime.engines.fake import FakeSession
-from edgecell_runtime.errors import EngineError, ImageError
+from edgecell_runtime.errors import EngineError, ImageError, UsageError
 
 Pixels = NDArray[np.uint8]
 CELL = models.random_pixels(1)[0]
@@ -134,3 +134,15 @@ def test_work_is_shared_between_threads() -> None:
 def test_one_image_is_refused_with_what_to_call(classifier: Classifier, one: object) -> None:
     with pytest.raises(ImageError, match="given one; put it into a list, or call predict"):
         list(classifier.predict_many(one))
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_fewer_workers_than_one_are_refused(workers: int) -> None:
+    with pytest.raises(UsageError, match=f"at least one worker, not by {workers}"):
+        list(map_in_order(lambda items: items, range(3), workers=workers))
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_classifier_refuses_fewer_workers_than_one(classifier: Classifier, workers: int) -> None:
+    with pytest.raises(UsageError, match="at least one worker"):
+        list(classifier.predict_many([CELL], workers=workers))

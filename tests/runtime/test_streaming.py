@@ -253,3 +253,72 @@ def test_camera_has_let_go_when_the_stream_is_closed() -> None:
         return events
 
     assert asyncio.run(main()) == ["let go"]
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+def test_answers_end_when_another_task_closes_the_stream(asynchronous: bool) -> None:
+    """While one task waits for a frame that never comes."""
+    forever = threading.Event()
+
+    def camera() -> Iterator[Pixels]:
+        yield CELLS[0]
+        assert forever.wait(20)
+
+    async def async_camera() -> AsyncIterator[Pixels]:
+        yield CELLS[0]
+        await asyncio.Event().wait()
+
+    async def main() -> list[Prediction]:
+        stream = classifier_of().stream(async_camera() if asynchronous else camera())
+        answers = [await stream.__anext__()]
+
+        async def rest() -> None:
+            answers.extend([answer async for answer in stream])
+
+        waiting = asyncio.ensure_future(rest())
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        await asyncio.wait_for(stream.aclose(), 20)
+        await asyncio.wait_for(waiting, 20)
+        await stream.aclose()
+        return answers
+
+    try:
+        assert asyncio.run(main()) == [classifier_of().predict(CELLS[0])]
+    finally:
+        forever.set()
+
+
+def test_frame_that_is_being_classified_is_answered_when_another_task_closes_the_stream() -> None:
+    slow = Slow()
+
+    async def main() -> list[Prediction]:
+        stream = classifier_of(slow).stream([CELLS[0]] * 3)
+
+        async def all_of_them() -> list[Prediction]:
+            return [answer async for answer in stream]
+
+        waiting = asyncio.ensure_future(all_of_them())
+        await wait_for(slow.started)
+        closing = asyncio.ensure_future(stream.aclose())
+        await asyncio.sleep(0.01)
+        assert not closing.done()
+        slow.leave.release()
+        await asyncio.wait_for(closing, 20)
+        return await asyncio.wait_for(waiting, 20)
+
+    assert asyncio.run(main()) == [classifier_of().predict(CELLS[0])]
+
+
+def test_several_tasks_share_the_answers() -> None:
+    async def main() -> tuple[list[Prediction], int]:
+        stream = classifier_of().stream(CELLS)
+
+        async def some() -> list[Prediction]:
+            return [answer async for answer in stream]
+
+        first, second = await asyncio.wait_for(asyncio.gather(some(), some()), 20)
+        return first + second, stream.dropped
+
+    answers, dropped = asyncio.run(main())
+    assert len(answers) + dropped == len(CELLS)

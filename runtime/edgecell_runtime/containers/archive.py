@@ -8,9 +8,9 @@ refused, so that no two readers can find different files in it; nothing is ever 
 
 import struct
 import zlib
-from dataclasses import dataclass
 
 from edgecell_runtime.errors import ManifestError
+from edgecell_runtime.records import dataclass
 
 _END = struct.Struct("<4s4H2LH")
 _CENTRAL = struct.Struct("<4s6H3L5H2L")

@@ -2,10 +2,10 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from edgecell_runtime.errors import IntegrityError, ManifestError
 from edgecell_runtime.manifest import Manifest
+from edgecell_runtime.records import dataclass
 
 DIGEST_LENGTH = 64
 """Hexadecimal digits of a SHA-256."""

@@ -2,7 +2,6 @@
 
 import abc
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, cast, get_args
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgecell_runtime.errors import EngineError
 from edgecell_runtime.manifest import Format
+from edgecell_runtime.records import dataclass
 from edgecell_runtime.signature import DType, QuantizationParams, Signature, TensorSpec
 
 LAYOUTS = {2: "NC", 4: "NHWC", 5: "NDHWC"}
