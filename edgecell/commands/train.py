@@ -151,7 +151,8 @@ def train(
     console.present(document, [training.result_table(run)], as_json=as_json, output=output)
     console.say(f"Run:    {console.shown(run.folder)}")
     console.say(f"Report: {console.shown(run.folder / 'report.html')}")
-    console.say("Next: edgecell export --format tflite")
+    volumes = run.record.preprocessing.depth is not None
+    console.say(f"Next: edgecell export --format {'onnx' if volumes else 'tflite'}")
 
 
 def _object(value: codec.Json) -> dict[str, codec.Json]:

@@ -22,6 +22,8 @@ from edgecell_train.checkpoints import Unfinished, find_unfinished
 from edgecell_train.config import TrainConfig
 from edgecell_train.config_files import differences, merged
 from edgecell_train.decoded_cache import DecodedCache
+from edgecell_train.explaining import explain
+from edgecell_train.hdf5_images import open_data
 from edgecell_train.labelling import positive_label
 from edgecell_train.presets import Preset, find_preset
 from edgecell_train.runs import Run
@@ -64,10 +66,6 @@ def train_run(request: Request, runs: Path) -> Run:
     asked = _asked(request, runs)
     config = asked.config
     optimization.check(config)
-    if config.folds:
-        raise UsageError(
-            f"folds is {config.folds}; cross-validation is not there yet. Set it to 0."
-        )
     if request.small_data:
         console.say(small_data_note())
     if asked.unfinished is not None:
@@ -76,16 +74,28 @@ def train_run(request: Request, runs: Path) -> Run:
         positive_label(images.labels, config.positive or None)
         for note in images.notes:
             console.warn(note)
+        preset = _preset(config, len(images.labels))
+        if not config.data and preset.preprocessing.depth is not None:
+            raise UsageError(
+                f"{preset.name} takes volumes, and edgecell draws none; give a folder of .npy "
+                "files with --data."
+            )
         job = Job(
-            preset=_preset(config, len(images.labels)),
+            preset=preset,
             config=config,
             drawn=not config.data,
             cache=DecodedCache() if request.cache and config.data else None,
             disputed=_disputed(config, images),
         )
         with console.progress() as bars:
-            run = train(images, job, runs, _Progress(bars), asked.unfinished).run
+            outcome = train(images, job, runs, _Progress(bars), asked.unfinished)
+    run = outcome.run
+    for note in outcome.decoded.notes:
+        console.warn(note)
     with run.open_images() as images:
+        note = explain(run, images)
+        if note:
+            console.say(note)
         write_report(run.folder / "report.html", run, images)
     _say_what_to_know(run)
     return run
@@ -148,7 +158,7 @@ def _disputed(config: TrainConfig, images: LabelledImages) -> frozenset[str]:
 def _images(config: TrainConfig, runs: Path) -> Iterator[LabelledImages]:
     if config.data:
         patients = Path(config.patients) if config.patients else None
-        with open_labelled(Path(config.data), patients=patients) as images:
+        with open_data(Path(config.data), patients=patients) as images:
             yield images
         return
     console.say(DRAWN)

@@ -155,7 +155,6 @@ class TrainConfig:
         seed: Of the split, the weights, the order and the augmentation.
         epochs: Passes over the training images.
         batch_size: Images a step.
-        folds: Cross-validation by patient in so many folds; 0 for none.
         class_weights: ``balanced`` weighs each class by one over its share.
         mixed_precision: Whether to compute in float16 where that is safe.
         deterministic: Whether the same machine gives the same weights, bit for bit, at any cost.
@@ -175,7 +174,6 @@ class TrainConfig:
     seed: int = 0
     epochs: int = 10
     batch_size: int = 32
-    folds: int = 0
     class_weights: ClassWeights = "none"
     mixed_precision: bool = False
     deterministic: bool = False

@@ -47,7 +47,6 @@ def _check_run(config: TrainConfig) -> None:
     _require("seed", config.seed, 0 <= config.seed < 2**32, "0 to 4294967295")
     _require("epochs", config.epochs, config.epochs >= 1, "1 or more")
     _require("batch_size", config.batch_size, config.batch_size >= 1, "1 or more")
-    _require("folds", config.folds, config.folds == 0 or config.folds >= 2, "0, or 2 or more")
     _require("memory_mb", config.memory_mb, config.memory_mb >= 0, "0 or more")
     _one_of("class_weights", config.class_weights, get_args(ClassWeights))
 

@@ -231,6 +231,7 @@ def _prepare(images: LabelledImages, job: Job, runs: Path, watcher: Watcher) -> 
         [image.label for image in decoded.images],
         [image.patient for image in decoded.images],
         config.seed,
+        [image.part for image in decoded.images],
     )
     return _Work(job, images, positive, labelling, spec, decoded, parts)
 
