@@ -1,18 +1,22 @@
 """BatchNormalization's running averages, estimated anew ("precise BN", Wu and Johnson 2021)."""
 
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecell_export.tensorflow import import_keras
-from edgecell_train.feeding import LabelledPixels, answering_batch
+from edgecell_train.feeding import LabelledPixels, answering_batch, predicted
 from edgecell_train.presets.base import KerasModel
 
 IMAGES: Final = 2048
 """So many images give the averages to within a percent."""
 
 _BATCH: Final = 128
+_KEPT: Final = "_edgecell_batch_statistics"
 
 
 def has_averages(model: KerasModel) -> bool:
@@ -22,15 +26,12 @@ def has_averages(model: KerasModel) -> bool:
 
 def current(model: KerasModel) -> list[NDArray[np.float32]]:
     """Means and variances as they are, for ``put_back``."""
-    norms = _layers(model, "BatchNormalization")
-    return [np.array(v.numpy()) for x in norms for v in (x.moving_mean, x.moving_variance)]
+    return [np.array(variable.numpy()) for variable in _averages(model)]
 
 
 def put_back(model: KerasModel, values: list[NDArray[np.float32]]) -> None:
     """Sets means and variances to what ``current`` gave."""
-    norms = _layers(model, "BatchNormalization")
-    variables = [v for x in norms for v in (x.moving_mean, x.moving_variance)]
-    for variable, value in zip(variables, values, strict=True):
+    for variable, value in zip(_averages(model), values, strict=True):
         variable.assign(value)
 
 
@@ -45,27 +46,74 @@ def reestimate(model: KerasModel, training: LabelledPixels) -> None:
         model: Its averages are changed.
         training: The images; at most 2,048 of them are used, always the same.
     """
-    norms = _layers(model, "BatchNormalization")
-    if not norms:
+    if not has_averages(model):
         return
-    dropouts = _layers(model, "Dropout", "GaussianDropout", "AlphaDropout")
-    momenta, rates = [x.momentum for x in norms], [x.rate for x in dropouts]
     size = answering_batch(training.pixels.shape[1:], _BATCH)
     chosen = np.random.default_rng(0).permutation(len(training))[:IMAGES]
+    with _as_for_inference(model):
+        of_batches = predicted(_batch_statistics(model), training, chosen, size)
+    # The mean over all images: the last batch may be a small one.
+    counts = [len(chosen[start : start + size]) for start in range(0, len(chosen), size)]
+    put_back(model, [_weighted_mean(values, counts) for values in of_batches])
+
+
+def _weighted_mean(values: NDArray[np.float32], counts: list[int]) -> NDArray[np.float32]:
+    return np.average(values.astype(np.float64), axis=0, weights=counts).astype(np.float32)
+
+
+@contextlib.contextmanager
+def _as_for_inference(model: KerasModel) -> Iterator[None]:
+    """No dropout, since inference drops nothing; averages that hold the last batch alone."""
+    changed = [(x, "momentum") for x in _layers(model, "BatchNormalization")]
+    dropouts = _layers(model, "Dropout", "GaussianDropout", "AlphaDropout")
+    changed += [(x, "rate") for x in dropouts]
+    before = [getattr(layer, name) for layer, name in changed]
     try:
-        for layer in dropouts:
-            layer.rate = 0.0  # the averages are for inference, which drops nothing
-        for start in range(0, len(chosen), size):
-            batch = training.take(chosen[start : start + size]).astype(np.float32)
-            for layer in norms:
-                # The mean over all images so far; the last batch may be a small one.
-                layer.momentum = start / (start + len(batch))
-            model(batch, training=True)
+        for layer, name in changed:
+            setattr(layer, name, 0.0)
+        yield
     finally:
-        for layer, momentum in zip(norms, momenta, strict=True):
-            layer.momentum = momentum
-        for layer, rate in zip(dropouts, rates, strict=True):
-            layer.rate = rate
+        for (layer, name), value in zip(changed, before, strict=True):
+            setattr(layer, name, value)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Hides a model from Keras, which would take it for a part of the one that it is kept at."""
+
+    model: KerasModel
+
+
+def _batch_statistics(model: KerasModel) -> KerasModel:
+    """A model that gives each batch's means and variances, (1, channels) each.
+
+    It is kept with the model that it is of, since Keras compiles it when it is first used.
+    """
+    kept: _Kept | None = getattr(model, _KEPT, None)
+    if kept is not None:
+        return kept.model
+    keras = import_keras()
+    base: Any = keras.Model
+
+    class BatchStatistics(base):  # type: ignore[misc]
+        """Runs the model as in training, and looks at what its averages became."""
+
+        def __init__(self) -> None:
+            super().__init__(dtype="float32")
+            self.observed = model
+
+        def call(self, pixels: Any) -> list[Any]:
+            self.observed(keras.ops.cast(pixels, "float32"), training=True)
+            return [keras.ops.expand_dims(v, 0) for v in _averages(self.observed)]
+
+    setattr(model, _KEPT, _Kept(BatchStatistics()))
+    return _batch_statistics(model)
+
+
+def _averages(model: KerasModel) -> list[Any]:
+    """The variables: the mean and the variance of each norm."""
+    norms = _layers(model, "BatchNormalization")
+    return [v for x in norms for v in (x.moving_mean, x.moving_variance)]
 
 
 def _layers(model: KerasModel, *names: str) -> list[Any]:

@@ -87,20 +87,26 @@ def answering_batch(shape: tuple[int, ...], most: int) -> int:
 
 def answers(model: KerasModel, part: LabelledPixels) -> NDArray[np.float32]:
     """What a model answers on a part's images, float32 (n, outputs), last activation included."""
-    dataset: Any = import_keras().utils.PyDataset
     batch_size = answering_batch(part.pixels.shape[1:], 256)
+    return np.asarray(predicted(model, part, np.arange(len(part)), batch_size), np.float32)
+
+
+def predicted(
+    model: KerasModel, part: LabelledPixels, places: NDArray[np.int64], batch_size: int
+) -> Any:
+    """What ``model.predict`` gives on the images at these places of a part, batch by batch."""
+    dataset: Any = import_keras().utils.PyDataset
 
     class Batches(dataset):  # type: ignore[misc]
-        """Images in their order."""
+        """Images in the order of the places."""
 
         def __len__(self) -> int:
-            return math.ceil(len(part) / batch_size)
+            return math.ceil(len(places) / batch_size)
 
         def __getitem__(self, index: int) -> tuple[NDArray[np.uint8]]:
-            end = min((index + 1) * batch_size, len(part))
-            return (part.take(np.arange(index * batch_size, end)),)
+            return (part.take(places[index * batch_size : (index + 1) * batch_size]),)
 
-    return np.asarray(model.predict(Batches(), verbose=0), np.float32)
+    return model.predict(Batches(), verbose=0)
 
 
 def images_on_device(part: LabelledPixels) -> Any:
