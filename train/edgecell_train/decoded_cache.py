@@ -11,17 +11,15 @@ processes that decode the same set, the first to finish keeps its entry.
 
 import contextlib
 import hashlib
-import importlib
 import math
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import PIL
 
@@ -46,13 +44,9 @@ def cache_folder() -> Path:
     told = os.environ.get(VARIABLE)
     if told:
         return Path(told)
-    with contextlib.suppress(ImportError):
-        platformdirs: Any = importlib.import_module("platformdirs")
-        return Path(platformdirs.user_cache_dir("edgecell"))
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA")
-        return Path(base or Path.home() / "AppData" / "Local") / "edgecell"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgecell"
+    import platformdirs
+
+    return platformdirs.user_cache_path("edgecell")
 
 
 class DecodedCache:
