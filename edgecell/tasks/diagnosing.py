@@ -20,7 +20,10 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "tflite": ("ai-edge-litert",),
     "onnx": ("onnxruntime",),
     "openvino": ("openvino",),
-    "train": ("tensorflow", "keras", "scikit-learn", "matplotlib", "jinja2"),
+    "train": (
+        *("tensorflow", "keras", "scikit-learn", "scipy", "matplotlib", "jinja2"),
+        *("h5py", "tomli-w", "platformdirs"),
+    ),
     "export": ("ai-edge-litert", "onnxruntime", "tensorflow", "keras", "tf2onnx", "onnx"),
 }
 """The distributions that each extra installs, as ``pyproject.toml`` has them."""

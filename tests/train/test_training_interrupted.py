@@ -69,7 +69,7 @@ def test_interrupted_writing_leaves_everything_as_it_was(
 @pytest.mark.usefixtures("ready")
 @pytest.mark.parametrize(
     ("module", "name"),
-    [(plots, "history"), (run_writing, "_save_model"), (run_writing, "_write_csv")],
+    [(plots, "history"), (run_writing, "save_model"), (run_writing, "_write_csv")],
 )
 def test_full_disk_leaves_everything_as_it_was_the_drawn_cells_too(
     module: object, name: str, cells: Path, older: Path, monkeypatch: pytest.MonkeyPatch
