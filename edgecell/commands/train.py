@@ -1,7 +1,8 @@
 """``edgecell train``: from labelled images to a run."""
 
+import shlex
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -9,8 +10,12 @@ from edgecell import console
 from edgecell.console import JsonOption, OutputOption
 from edgecell_runtime import codec
 from edgecell_runtime.errors import UsageError
-from edgecell_train.config import ClassWeights, OptimizerName, ScheduleKind
+from edgecell_train.config import ClassWeights, OptimizerName, ScheduleKind, SplitRule
 
+if TYPE_CHECKING:
+    from edgecell.tasks.cross_validating import Folds
+
+_RUNS: Final = Path("runs")
 _IMAGES: Final = "Images"
 _MODEL: Final = "Model"
 _TRAINING: Final = "Training"
@@ -44,6 +49,17 @@ def train(
     ] = None,
     size: Annotated[
         str | None, _option("Of the images, such as 64x64; else the preset's.", _MODEL)
+    ] = None,
+    split: Annotated[
+        SplitRule | None,
+        _option("image: deal images one by one, whoever they are of; too good figures.", _IMAGES),
+    ] = None,
+    folds: Annotated[
+        int | None,
+        _option("Cross-validate: train so often, and test on each patient once.", _IMAGES, min=2),
+    ] = None,
+    fold: Annotated[
+        int | None, _option("Train this one of the folds only, from 1 on.", _IMAGES, min=1)
     ] = None,
     small_data: Annotated[
         bool,
@@ -105,10 +121,11 @@ def train(
     resume: Annotated[
         str,
         _option(
-            "Go on with an unfinished training: its folder (.unfinished-...), or latest.", _FILES
+            "Go on with what was interrupted: its folder (.unfinished-..., ...-folds), or latest.",
+            _FILES,
         ),
     ] = "",
-    out: Annotated[Path, _option("Folder of runs.", _FILES)] = Path("runs"),
+    out: Annotated[Path, _option("Folder of runs.", _FILES)] = _RUNS,
     as_json: JsonOption = False,
     output: OutputOption = None,
 ) -> None:
@@ -118,7 +135,7 @@ def train(
     run keeps the result as config.toml, and `edgecell train --config RUN/config.toml` repeats it.
     """
     console.check_output(output)
-    from edgecell.tasks import training
+    from edgecell.tasks import cross_validating, training
     from edgecell.tasks.training_request import Option, options_of
     from edgecell_train.config_files import parse_setting
 
@@ -132,6 +149,9 @@ def train(
         "preset": preset,
         "model": model,
         "size": size,
+        "split": split,
+        "folds": folds,
+        "fold": fold,
         "epochs": epochs,
         "batch_size": batch_size,
         "optimizer.name": optimizer,
@@ -146,13 +166,36 @@ def train(
     }
     options = [*map(parse_setting, settings or ()), *options_of(given)]
     request = training.Request(options, config, small_data, resume, cache=not no_cache)
+    validation = cross_validating.folds_asked(request, out)
+    if validation is not None:
+        _cross_validate(validation, as_json, output)
+        return
     run = training.train_run(request, out)
     document = {"run": str(run.folder), **_object(codec.encode(run.record))}
     console.present(document, [training.result_table(run)], as_json=as_json, output=output)
     console.say(f"Run:    {console.shown(run.folder)}")
     console.say(f"Report: {console.shown(run.folder / 'report.html')}")
     volumes = run.record.preprocessing.depth is not None
-    console.say(f"Next: edgecell export --format {'onnx' if volumes else 'tflite'}")
+    # Where none is named, the others take the newest run of runs/.
+    named = "" if out == _RUNS else f" {shlex.quote(str(run.folder))}"
+    console.say(f"Next: edgecell export{named} --format {'onnx' if volumes else 'tflite'}")
+
+
+def _cross_validate(folds: "Folds", as_json: bool, output: Path | None) -> None:
+    from edgecell.tasks import cross_validating, cross_validating_tables
+
+    validated = cross_validating.cross_validate(folds)
+    result, summary = validated.result, validated.folder / cross_validating.SUMMARY
+    document = cross_validating_tables.document(validated.folder, result)
+    tables = cross_validating_tables.tables(result)
+    console.present(document, tables, as_json=as_json, output=output)
+    folder = console.shown(validated.folder)
+    console.say(f"Folds:   {folder}/fold-1 to fold-{result.folds}, each a run")
+    console.say(f"Summary: {console.shown(summary)}")
+    console.say(
+        "runs/latest is as it was, as no fold is better than another; to export one of them: "
+        f"edgecell export {folder}/fold-1"
+    )
 
 
 def _object(value: codec.Json) -> dict[str, codec.Json]:

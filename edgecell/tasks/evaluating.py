@@ -241,7 +241,7 @@ def result_table(evaluated: Evaluated) -> Table:
         rows = [(*row, figure_text(without[row[0]]) if row[0] in without else "-") for row in rows]
     return Table(
         f"{Path(evaluated.artifact).name}{mark} on {evaluation.n:,} images, {people}, threshold "
-        f"{evaluated.threshold:g}",
+        f"{evaluated.threshold:.3g} (the accuracy is of the likeliest label)",
         columns,
         rows,
     )

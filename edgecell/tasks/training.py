@@ -2,9 +2,11 @@
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from rich.progress import Progress
 
 from edgecell import console
 from edgecell.console import Table
@@ -13,10 +15,11 @@ from edgecell.report import write_report
 from edgecell.tasks.training_request import Request, layers_of, resolve, small_data_note
 from edgecell_export.card import figure_text, figures
 from edgecell_export.parity import MINIMUM_SAMPLE
-from edgecell_runtime.errors import UsageError
+from edgecell_runtime.errors import EdgecellError, UsageError
 from edgecell_runtime.files import check_folder, storage_errors
 from edgecell_runtime.image_tables import disputed_names, match_names
 from edgecell_runtime.labelled import LabelledImages, open_labelled
+from edgecell_runtime.manifest import Evaluation
 from edgecell_train import optimization
 from edgecell_train.checkpoints import Unfinished, find_unfinished
 from edgecell_train.config import TrainConfig
@@ -26,10 +29,10 @@ from edgecell_train.explaining import explain
 from edgecell_train.hdf5_images import open_data
 from edgecell_train.labelling import positive_label
 from edgecell_train.presets import Preset, find_preset
-from edgecell_train.runs import Run
+from edgecell_train.runs import Run, RunRecord
 from edgecell_train.training import Job, train
 
-__all__ = ["Request", "result_table", "train_run"]
+__all__ = ["Asked", "Request", "Teller", "result_table", "train_asked", "train_run"]
 
 DRAWN = (
     "No --data given: training on cells that edgecell draws itself, so that everything can be "
@@ -37,8 +40,22 @@ DRAWN = (
 )
 
 
-class _Progress(console.StageProgress):
-    """Follows a training."""
+IMAGE_SPLIT = (
+    "The split is by image, and the patients are known: the same ones are trained and tested on, "
+    "so that the figures will be too good. Leave --split image out for figures on unseen patients."
+)
+
+
+class Teller:
+    """Tells people about one training."""
+
+    def stage(self, name: str) -> str:
+        """What a stage is called."""
+        return name
+
+    def note(self, text: str) -> None:
+        """Says what is to be looked at."""
+        console.warn(text)
 
     def left(self, folder: Path) -> None:
         """Says how a training that was left goes on."""
@@ -48,10 +65,33 @@ class _Progress(console.StageProgress):
         )
 
 
+class _Progress(console.StageProgress):
+    """Follows a training."""
+
+    def __init__(self, bars: Progress, teller: Teller) -> None:
+        super().__init__(bars)
+        self._teller = teller
+
+    def stage(self, name: str) -> Callable[[int, int, str], None]:
+        return super().stage(self._teller.stage(name))
+
+    def left(self, folder: Path) -> None:
+        self._teller.left(folder)
+
+
 @dataclass(frozen=True)
-class _Asked:
+class Asked:
+    """One training, all options known.
+
+    Attributes:
+        config: Every option.
+        unfinished: The training that goes on; None begins one.
+        cache: Whether decoded images are kept for the next training.
+    """
+
     config: TrainConfig
-    unfinished: Unfinished | None
+    unfinished: Unfinished | None = None
+    cache: bool = True
 
 
 def train_run(request: Request, runs: Path) -> Run:
@@ -64,17 +104,33 @@ def train_run(request: Request, runs: Path) -> Run:
         raise UsageError(f"--out {runs} is a file; expected a folder to put runs into.")
     check_folder(runs)
     asked = _asked(request, runs)
-    config = asked.config
-    optimization.check(config)
+    optimization.check(asked.config)
     if request.small_data:
         console.say(small_data_note())
+    if not asked.config.data:
+        console.say(DRAWN)
     if asked.unfinished is not None:
         runs = asked.unfinished.folder.parent
-    with _images(config, runs) as images:
+    run = train_asked(asked, runs, Teller())
+    write_run_report(run, Teller())
+    _say_what_to_know(run)
+    return run
+
+
+def train_asked(asked: Asked, runs: Path, teller: Teller) -> Run:
+    """Trains, and leaves a run that has no report yet.
+
+    Raises:
+        EdgecellError: The images, the options or the disk do not allow it.
+    """
+    config = asked.config
+    with open_images(config, runs) as images:
         positive_label(images.labels, config.positive or None)
         for note in images.notes:
-            console.warn(note)
-        preset = _preset(config, len(images.labels))
+            teller.note(note)
+        if config.split == "image" and any(image.patient for image in images):
+            teller.note(IMAGE_SPLIT)
+        preset = preset_of(config, len(images.labels))
         if not config.data and preset.preprocessing.depth is not None:
             raise UsageError(
                 f"{preset.name} takes volumes, and edgecell draws none; give a folder of .npy "
@@ -84,60 +140,98 @@ def train_run(request: Request, runs: Path) -> Run:
             preset=preset,
             config=config,
             drawn=not config.data,
-            cache=DecodedCache() if request.cache and config.data else None,
+            cache=DecodedCache() if asked.cache and config.data else None,
             disputed=_disputed(config, images),
         )
         with console.progress() as bars:
-            outcome = train(images, job, runs, _Progress(bars), asked.unfinished)
-    run = outcome.run
+            outcome = train(images, job, runs, _Progress(bars, teller), asked.unfinished)
     for note in outcome.decoded.notes:
-        console.warn(note)
+        teller.note(note)
+    return outcome.run
+
+
+def write_run_report(run: Run, teller: Teller) -> None:
+    """Writes what shows people how a run turned out.
+
+    Raises:
+        EdgecellError: The run's images cannot be opened, or the report cannot be written.
+    """
     with run.open_images() as images:
         note = explain(run, images)
         if note:
-            console.say(note)
+            teller.note(note)
         write_report(run.folder / "report.html", run, images)
-    _say_what_to_know(run)
-    return run
 
 
 def result_table(run: Run) -> Table:
     """The figures on the test patients."""
     record = run.record
     evaluation = record.evaluation
-    people = f"{evaluation.patients} unseen patients" if evaluation.patients else "no known patient"
+    people = people_of(evaluation, record.configuration.get("split") != "image")
     drawn = ", drawn cells" if record.data.drawn else ""
     return Table(
-        f"{record.preset} on {evaluation.n:,} test images, {people}{drawn}",
+        f"{record.preset} on {evaluation.n:,} test images, {people}{drawn}{decision_words(record)}",
         ("figure", "value (95 % interval)"),
         [(name, figure_text(figure)) for name, figure in figures(evaluation)],
     )
 
 
-def _asked(request: Request, runs: Path) -> _Asked:
+def people_of(evaluation: Evaluation, unseen: bool) -> str:
+    """Whose images an evaluation is of."""
+    if not evaluation.patients:
+        return "no known patient"
+    count = f"{evaluation.patients:,}"
+    return f"{count} unseen patients" if unseen else f"{count} patients, who were trained on too"
+
+
+def decision_words(record: RunRecord) -> str:
+    """Which decision the figures are of; the accuracy is of another one than the rest."""
+    if record.positive_label is None:
+        return ""
+    return f"; accuracy of the likeliest label, the rest at the threshold {record.threshold:.3g}"
+
+
+def _asked(request: Request, runs: Path) -> Asked:
     """The options, and the unfinished training that goes on with them.
 
     Raises:
         UsageError: Options differ from those of the unfinished training.
     """
     if not request.resume:
-        return _Asked(resolve(request), None)
+        return Asked(resolve(request), cache=request.cache)
     unfinished = find_unfinished(request.resume, runs)
     stored = unfinished.record.config
-    changed = differences(stored, merged(stored, layers_of(request)))
-    if changed:
+    try:
+        require_same_options(unfinished.folder, stored, request)
+    except EdgecellError:
         unfinished.release()
-        raise UsageError(
-            f"{unfinished.folder} was begun with another {changed[0]}; a training goes on with the "
-            "options that it began with. Leave the others out, or begin anew without --resume."
-        )
+        raise
     state = unfinished.load()
     epochs = len(state.history) if state else 0
     console.say(f"Going on with {console.shown(unfinished.folder)} after epoch {epochs}.")
-    return _Asked(stored, unfinished)
+    return Asked(stored, unfinished, request.cache)
 
 
-def _preset(config: TrainConfig, labels: int) -> Preset:
+def require_same_options(folder: Path, stored: TrainConfig, request: Request) -> None:
+    """Refuses options other than those that a training began with.
+
+    Raises:
+        UsageError: One differs.
+    """
+    changed = differences(stored, merged(stored, layers_of(request)))
+    if changed:
+        raise UsageError(
+            f"{folder} was begun with another {changed[0]}; a training goes on with the "
+            "options that it began with. Leave the others out, or begin anew without --resume."
+        )
+
+
+def preset_of(config: TrainConfig, labels: int) -> Preset:
+    """The preset, or what is one of the user's own model.
+
+    Raises:
+        EdgecellError: There is none, or the model cannot be trained.
+    """
     if not config.model:
         return find_preset(config.preset)
     from edgecell_train.own_model import preset_of_own_model
@@ -155,13 +249,17 @@ def _disputed(config: TrainConfig, images: LabelledImages) -> frozenset[str]:
 
 
 @contextlib.contextmanager
-def _images(config: TrainConfig, runs: Path) -> Iterator[LabelledImages]:
+def open_images(config: TrainConfig, runs: Path) -> Iterator[LabelledImages]:
+    """Opens the images, or draws some in a hidden folder in ``runs`` for the while.
+
+    Raises:
+        EdgecellError: They cannot be opened, or cannot be drawn there.
+    """
     if config.data:
         patients = Path(config.patients) if config.patients else None
         with open_data(Path(config.data), patients=patients) as images:
             yield images
         return
-    console.say(DRAWN)
     with storage_errors(runs):
         runs.mkdir(parents=True, exist_ok=True)
         # Beside the runs, so that the cells can be moved into the run at its end.
@@ -174,23 +272,28 @@ def _images(config: TrainConfig, runs: Path) -> Iterator[LabelledImages]:
 
 
 def _say_what_to_know(run: Run) -> None:
-    data = run.record.data
     for note in run.record.training_notes:
         console.say(note)
+    say_what_to_know(run, Teller())
+
+
+def say_what_to_know(run: Run, teller: Teller) -> None:
+    """Says what the data and the split leave open."""
+    data = run.record.data
     if data.unreadable:
-        console.warn(
+        teller.note(
             f"{len(data.unreadable)} images could not be read and were left out, such as "
             f"{data.unreadable[0]}; {run.folder / 'run.json'} lists them."
         )
     if data.without_patient:
-        console.warn(
+        teller.note(
             f"{data.without_patient:,} of {data.images:,} images carry no patient and were split "
             "one by one; if patients gave several, the figures are too good."
         )
     if run.record.positive_label is None:
-        console.warn("There is no positive label (--positive): sensitivity and AUC are not shown.")
+        teller.note("There is no positive label (--positive): sensitivity and AUC are not shown.")
     if run.record.evaluation.n < MINIMUM_SAMPLE:
-        console.warn(
+        teller.note(
             f"Only {run.record.evaluation.n:,} images were held out. An export compares the "
             f"converted file on at least {MINIMUM_SAMPLE} of them, and will refuse this run: train "
             "on more images."

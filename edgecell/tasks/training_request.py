@@ -68,7 +68,9 @@ def options_of(given: Mapping[str, Option]) -> list[Layer]:
             continue
         plain = _plain(key, value)
         section, _, name = key.rpartition(".")
-        found.append(Layer(f"--{key}", {section: {name: plain}} if section else {key: plain}))
+        flag = section if name in ("name", "kind") else name
+        place = f"--{flag.replace('_', '-')}"
+        found.append(Layer(place, {section: {name: plain}} if section else {key: plain}))
     return found
 
 

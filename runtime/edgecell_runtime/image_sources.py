@@ -228,8 +228,9 @@ def open_zip(path: Path) -> zipfile.ZipFile:
 
 def _neither(path: Path) -> DataError:
     return DataError(
-        f"{path} is neither a folder nor a zip; expected a folder of class folders, such as "
-        "Parasitized/ and Uninfected/, or a zip of one. Check the path."
+        f"{path} is neither a folder nor a zip of class folders, such as Parasitized/ and "
+        "Uninfected/, nor a whole .npz or HDF5 file; expected one of these. Check the path and the "
+        "file."
     )
 
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgecell_runtime.errors import DataError
-from edgecell_train.split import PARTS, Part, split
+from edgecell_runtime.errors import DataError, UsageError
+from edgecell_train.split import PARTS, Fold, Part, check_folds, leak_note, split
 
 REPOSITORY = Path(__file__).parents[2]
 SHARES = {"training": 0.7, "validation": 0.1, "test": 0.2}
@@ -233,3 +233,110 @@ def test_given_parts_are_refused_where_one_lacks_a_class(
         return
     with pytest.raises(DataError, match=why):
         split(labels, [None] * 100, 0, given)
+
+
+# Folds
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    counts=layouts,
+    singles=st.integers(0, 12),
+    seed=st.integers(0, 2**63),
+    folds=st.integers(2, 6),
+)
+def test_patient_is_tested_in_exactly_one_fold_and_crosses_none_whatever_the_layout(
+    counts: list[tuple[int, ...]], singles: int, seed: int, folds: int
+) -> None:
+    labels, patients = _spread_out(counts, singles)
+    try:
+        check_folds(labels, patients, seed, (), "patient", folds)
+    except DataError:
+        return
+    tested = np.zeros(len(labels), int)
+    for number in range(1, folds + 1):
+        parts = split(labels, patients, seed, fold=Fold(number, folds))
+        assert all(len(found) == 1 for found in _parts_of_patients(parts, patients).values())
+        present = set(zip(parts.tolist(), labels, strict=True))
+        assert present == {(part, label) for part in PARTS for label in labels}
+        tested += parts == "test"
+    assert (tested == 1).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 30), min_size=30, max_size=40),
+    seed=st.integers(0, 2**32 - 1),
+    folds=st.integers(2, 5),
+)
+def test_folds_are_found_when_every_patient_has_every_class(
+    sizes: list[int], seed: int, folds: int
+) -> None:
+    labels, patients = _spread_out([(size, size) for size in sizes])
+    check_folds(labels, patients, seed, (), "patient", folds)
+
+
+def test_folds_are_alike_on_a_realistic_layout() -> None:
+    labels, patients = _realistic(0)
+    truth = np.asarray(labels)
+    for number in range(1, 6):
+        parts = split(labels, patients, 3, fold=Fold(number, 5))
+        for part, share in SHARES.items():
+            assert (parts == part).mean() == pytest.approx(share, abs=0.03)
+            assert (truth[parts == part] == "a").mean() == pytest.approx(
+                (truth == "a").mean(), abs=0.03
+            )
+
+
+@pytest.mark.parametrize(
+    ("counts", "folds", "why"),
+    [
+        ([(5, 0)] * 30 + [(0, 5)] * 4, 5, "There are 4 patients or lone images of b for 5 folds"),
+        ([(5, 5)] * 8, 2, r"Beside fold 1 of 2, too little is left.* come from 4 patients"),
+        ([(5, 0)] * 30 + [(0, 5)] * 2, 2, "Beside fold 1 of 2, too little is left"),
+    ],
+)
+def test_folds_of_too_few_patients_are_refused(
+    counts: list[tuple[int, ...]], folds: int, why: str
+) -> None:
+    labels, patients = _spread_out(counts)
+    with pytest.raises(DataError, match=why):
+        check_folds(labels, patients, 0, (), "patient", folds)
+
+
+@pytest.mark.parametrize(("number", "of"), [(0, 5), (6, 5), (1, 1), (-1, 3)])
+def test_fold_that_is_none_is_refused(number: int, of: int) -> None:
+    with pytest.raises(UsageError, match=f"no fold {number} of {of}"):
+        Fold(number, of)
+
+
+def test_folds_of_a_set_with_its_own_parts_are_refused() -> None:
+    given_parts: list[Part | None] = [None] * 90 + ["test"] * 10
+    with pytest.raises(UsageError, match="brings its own test part along"):
+        split(["a", "b"] * 50, [None] * 100, 0, given_parts, fold=Fold(1, 2))
+
+
+# By image
+
+
+def test_split_by_image_deals_images_with_even_classes_whoever_they_are_of() -> None:
+    labels, patients = _spread_out([(30, 10)] * 10)
+    parts = split(labels, patients, 4, rule="image")
+    truth = np.asarray(labels)
+    for part, share in SHARES.items():
+        assert np.count_nonzero((parts == part) & (truth == "a")) == 300 * share
+        assert np.count_nonzero((parts == part) & (truth == "b")) == 100 * share
+    crossing = [p for p, found in _parts_of_patients(parts, patients).items() if len(found) > 1]
+    assert len(crossing) == 10
+    assert "10 of 10 patients have some in more than one part" in leak_note(patients, parts)
+
+
+def test_split_by_image_needs_no_ten_patients() -> None:
+    labels, patients = _spread_out([(30, 30)] * 2)
+    assert set(split(labels, patients, 4, rule="image")) == set(PARTS)
+
+
+def test_no_leak_is_noted_where_no_patient_crosses() -> None:
+    labels, patients = _spread_out([(6, 6)] * 24, singles=3)
+    assert leak_note(patients, split(labels, patients, 0)) == ""
+    assert leak_note([None] * len(labels), split(labels, patients, 0, rule="image")) == ""

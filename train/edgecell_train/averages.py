@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecell_export.tensorflow import import_keras
-from edgecell_train.feeding import LabelledPixels, answering_batch, predicted
+from edgecell_train.feeding import LabelledPixels, answering_batch, pieces
 from edgecell_train.presets.base import KerasModel
 
 IMAGES: Final = 2048
@@ -26,7 +26,8 @@ def has_averages(model: KerasModel) -> bool:
 
 def current(model: KerasModel) -> list[NDArray[np.float32]]:
     """Means and variances as they are, for ``put_back``."""
-    return [np.array(variable.numpy()) for variable in _averages(model)]
+    to_numpy = import_keras().ops.convert_to_numpy
+    return [np.array(to_numpy(variable.value)) for variable in _averages(model)]
 
 
 def put_back(model: KerasModel, values: list[NDArray[np.float32]]) -> None:
@@ -50,15 +51,21 @@ def reestimate(model: KerasModel, training: LabelledPixels) -> None:
         return
     size = answering_batch(training.pixels.shape[1:], _BATCH)
     chosen = np.random.default_rng(0).permutation(len(training))[:IMAGES]
+    found, counts = [], []
     with _as_for_inference(model):
-        of_batches = predicted(_batch_statistics(model), training, chosen, size)
+        statistics = _batch_statistics(model)
+        for pixels in pieces(training, chosen, size):
+            found.append(statistics.predict_on_batch(pixels))
+            counts.append(len(pixels))
     # The mean over all images: the last batch may be a small one.
-    counts = [len(chosen[start : start + size]) for start in range(0, len(chosen), size)]
-    put_back(model, [_weighted_mean(values, counts) for values in of_batches])
+    put_back(model, [_weighted_mean(values, counts) for values in zip(*found, strict=True)])
 
 
-def _weighted_mean(values: NDArray[np.float32], counts: list[int]) -> NDArray[np.float32]:
-    return np.average(values.astype(np.float64), axis=0, weights=counts).astype(np.float32)
+def _weighted_mean(
+    values: tuple[NDArray[np.float32], ...], weights: list[int]
+) -> NDArray[np.float32]:
+    mean = np.average(np.array(values, np.float64), axis=0, weights=weights)
+    return mean.astype(np.float32)
 
 
 @contextlib.contextmanager
@@ -85,7 +92,7 @@ class _Kept:
 
 
 def _batch_statistics(model: KerasModel) -> KerasModel:
-    """A model that gives each batch's means and variances, (1, channels) each.
+    """A model that gives a batch's means and variances, (channels,) each.
 
     It is kept with the model that it is of, since Keras compiles it when it is first used.
     """
@@ -104,7 +111,7 @@ def _batch_statistics(model: KerasModel) -> KerasModel:
 
         def call(self, pixels: Any) -> list[Any]:
             self.observed(keras.ops.cast(pixels, "float32"), training=True)
-            return [keras.ops.expand_dims(v, 0) for v in _averages(self.observed)]
+            return [keras.ops.convert_to_tensor(v) for v in _averages(self.observed)]
 
     setattr(model, _KEPT, _Kept(BatchStatistics()))
     return _batch_statistics(model)

@@ -10,6 +10,7 @@ OptimizerName = Literal["adam", "adamw", "sgd", "rmsprop", "adadelta"]
 ScheduleKind = Literal["constant", "cosine", "step", "plateau"]
 ThresholdRule = Literal["fixed", "youden", "sensitivity"]
 ClassWeights = Literal["none", "balanced"]
+SplitRule = Literal["patient", "image"]
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,10 @@ class TrainConfig:
         disputed: CSV that lists images whose label is disputed; empty for none.
         positive: The positive label; empty takes ``Parasitized`` where there is that label.
         size: Height and width (depth, height and width of volumes); empty takes the preset's own.
+        split: ``patient`` keeps each patient in one part; ``image`` deals images one by one, as
+            many published results were made, although that gives figures that are too good.
+        folds: Of a cross-validation, each of which is tested on once; 0 for a single split.
+        fold: The one of the folds that is tested on, from 1 on; 0 for each of them in turn.
         seed: Of the split, the weights, the order and the augmentation.
         epochs: Passes over the training images.
         batch_size: Images a step.
@@ -171,6 +176,9 @@ class TrainConfig:
     disputed: str = ""
     positive: str = ""
     size: tuple[int, ...] = ()
+    split: SplitRule = "patient"
+    folds: int = 0
+    fold: int = 0
     seed: int = 0
     epochs: int = 10
     batch_size: int = 32

@@ -13,6 +13,7 @@ from edgecell_train.config import (
     Regularization,
     Schedule,
     ScheduleKind,
+    SplitRule,
     Stopping,
     ThresholdRule,
     TrainConfig,
@@ -27,6 +28,7 @@ def check(config: TrainConfig) -> None:
             message names them as they stand in a TOML file (``optimizer.learning_rate``).
     """
     _check_run(config)
+    _check_split(config)
     _check_optimizer(config.optimizer)
     _check_schedule(config.schedule, config.epochs)
     _check_regularization(config.regularization)
@@ -49,6 +51,15 @@ def _check_run(config: TrainConfig) -> None:
     _require("batch_size", config.batch_size, config.batch_size >= 1, "1 or more")
     _require("memory_mb", config.memory_mb, config.memory_mb >= 0, "0 or more")
     _one_of("class_weights", config.class_weights, get_args(ClassWeights))
+
+
+def _check_split(config: TrainConfig) -> None:
+    folds, fold = config.folds, config.fold
+    _one_of("split", config.split, get_args(SplitRule))
+    _require("folds", folds, folds == 0 or folds >= 2, "2 or more, or 0 for a single split")
+    if fold and not folds:
+        raise UsageError(f"fold is {fold}, and there are no folds. Set folds too, or leave it out.")
+    _require("fold", fold, 0 <= fold <= folds, f"1 to {folds}, which are the folds, or 0 for all")
 
 
 def _check_optimizer(optimizer: Optimizer) -> None:

@@ -1,6 +1,7 @@
 """Handing images to Keras: from memory or a memory map in batches, or once for all onto a GPU."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -87,26 +88,18 @@ def answering_batch(shape: tuple[int, ...], most: int) -> int:
 
 def answers(model: KerasModel, part: LabelledPixels) -> NDArray[np.float32]:
     """What a model answers on a part's images, float32 (n, outputs), last activation included."""
-    batch_size = answering_batch(part.pixels.shape[1:], 256)
-    return np.asarray(predicted(model, part, np.arange(len(part)), batch_size), np.float32)
+    size = answering_batch(part.pixels.shape[1:], 256)
+    # A sixth faster than ``predict`` here, which hands batches over from another thread.
+    found = [model.predict_on_batch(x) for x in pieces(part, np.arange(len(part)), size)]
+    return np.concatenate(found).astype(np.float32)
 
 
-def predicted(
-    model: KerasModel, part: LabelledPixels, places: NDArray[np.int64], batch_size: int
-) -> Any:
-    """What ``model.predict`` gives on the images at these places of a part, batch by batch."""
-    dataset: Any = import_keras().utils.PyDataset
-
-    class Batches(dataset):  # type: ignore[misc]
-        """Images in the order of the places."""
-
-        def __len__(self) -> int:
-            return math.ceil(len(places) / batch_size)
-
-        def __getitem__(self, index: int) -> tuple[NDArray[np.uint8]]:
-            return (part.take(places[index * batch_size : (index + 1) * batch_size]),)
-
-    return model.predict(Batches(), verbose=0)
+def pieces(
+    part: LabelledPixels, places: NDArray[np.int64], size: int
+) -> Iterator[NDArray[np.uint8]]:
+    """The images at these places of a part, so many at a time."""
+    for start in range(0, len(places), size):
+        yield part.take(places[start : start + size])
 
 
 def images_on_device(part: LabelledPixels) -> Any:

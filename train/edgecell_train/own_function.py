@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from edgecell_export.tensorflow import import_keras
 from edgecell_runtime.errors import UsageError
 
 
@@ -42,6 +43,7 @@ def call_function(module: str, name: str, shape: tuple[int, ...] | None, labels:
 
 
 def _import(name: str) -> ModuleType:
+    import_keras()  # before the module does it: TensorFlow would fill the screen with its log
     importlib.invalidate_caches()
     try:
         return importlib.import_module(name)

@@ -1,12 +1,14 @@
 """Splitting images into training, validation and test so that no patient crosses."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecell_runtime.errors import DataError
+from edgecell_runtime.errors import DataError, UsageError
+from edgecell_train.config import SplitRule
 
 Part = Literal["training", "validation", "test"]
 
@@ -15,7 +17,33 @@ PARTS: Final[tuple[Part, ...]] = ("training", "validation", "test")
 _SHARES: Final[dict[Part, int]] = {"test": 2, "validation": 1, "training": 7}
 """Folds that become each part."""
 
+_LEARNING: Final[dict[Part, int]] = {"validation": 1, "training": 7}
+"""The same, where the test part is known."""
+
 _ATTEMPTS: Final = 20
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One fold of a cross-validation: the one that is tested on.
+
+    Attributes:
+        number: From 1 on.
+        of: How many folds there are, 2 or more.
+
+    Raises:
+        UsageError: There is no such fold.
+    """
+
+    number: int
+    of: int
+
+    def __post_init__(self) -> None:
+        if self.of < 2 or not 1 <= self.number <= self.of:
+            raise UsageError(
+                f"There is no fold {self.number} of {self.of}; one training takes one of two or "
+                "more folds, from 1 on."
+            )
 
 
 def split(
@@ -23,6 +51,8 @@ def split(
     patients: Sequence[str | None],
     seed: int,
     given: Sequence[Part | None] = (),
+    rule: SplitRule = "patient",
+    fold: Fold | None = None,
 ) -> NDArray[np.str_]:
     """Splits 70/10/20, patient by patient, with the classes' shares alike in every part.
 
@@ -31,6 +61,9 @@ def split(
     sizes too. An image without a patient is dealt on its own. Seven folds become training, one
     validation and two test, drawn by the seed. With few patients a deal can leave a part without a
     class; then the next of twenty deals is taken, in an order set by the seed.
+
+    In a cross-validation the same deal makes as many folds as are wanted, one of which is the test
+    part; a patient is in exactly one of them. One eighth of the others becomes validation.
 
     Where a set brings its own test part, that is the test part; the others are dealt to eight
     folds, seven for training and one for validation. The same with its own validation part.
@@ -41,6 +74,8 @@ def split(
         seed: The same seed gives the same split.
         given: One an image: the part that the set says it is of, or None; ``training`` says no more
             than that it is in neither of the others. Empty where no image has one.
+        rule: ``image`` deals images one by one, whoever they come from.
+        fold: The fold that is the test part; None where it is a fifth.
 
     Returns:
         str (images,), each one of ``training``, ``validation`` and ``test``.
@@ -48,8 +83,14 @@ def split(
     Raises:
         DataError: There are too few images or patients to put every class into every part, or a
             patient is in two of the parts that the set brings along.
+        UsageError: Folds are wanted of a set that brings parts along.
     """
     truth = np.asarray(labels)
+    if rule == "image":
+        patients = [None] * len(truth)
+    if fold is not None:
+        _require_no_parts(given)
+        return _fold_parts(truth, patients, fold, seed)
     parts = np.array([part or "training" for part in given or [None] * len(truth)], dtype="<U10")
     free = parts == "training"
     brought = tuple(part for part in _SHARES if part != "training" and (parts == part).any())
@@ -65,6 +106,62 @@ def split(
             seed,
         )
     return parts
+
+
+def check_folds(
+    labels: Sequence[str],
+    patients: Sequence[str | None],
+    seed: int,
+    given: Sequence[Part | None],
+    rule: SplitRule,
+    folds: int,
+) -> None:
+    """Finds out before the first training whether every fold can be trained on and tested.
+
+    Args:
+        labels: One an image.
+        patients: One an image, None where it is unknown.
+        seed: Of the split.
+        given: The parts that the set brings along.
+        rule: What is dealt.
+        folds: How many.
+
+    Raises:
+        DataError: There are too few images or patients of a class.
+        UsageError: The set brings parts along, or folds are fewer than two.
+    """
+    for number in range(1, folds + 1):
+        split(labels, patients, seed, given, rule, Fold(number, folds))
+
+
+def leak_note(patients: Sequence[str | None], parts: NDArray[np.str_]) -> str:
+    """Says that patients cross the split, where they do; else empty.
+
+    Args:
+        patients: One an image, None where it is unknown.
+        parts: str (images,), the part of each.
+    """
+    part_of: dict[str, set[str]] = {}
+    for patient, part in zip(patients, parts.tolist(), strict=True):
+        if patient is not None:
+            part_of.setdefault(patient, set()).add(part)
+    crossing = sum(len(found) > 1 for found in part_of.values())
+    if not crossing:
+        return ""
+    return (
+        f"Images were split one by one, and {crossing:,} of {len(part_of):,} patients have some in "
+        "more than one part. The model is tested on patients that it knows: the figures are too "
+        "good, and comparable only with others that were made so."
+    )
+
+
+def _require_no_parts(given: Sequence[Part | None]) -> None:
+    brought = sorted({part for part in given if part not in (None, "training")}, key=str)
+    if brought:
+        raise UsageError(
+            f"folds are wanted, and the set brings its own {brought[0]} part along, which would be "
+            "trained on. Leave folds out, or save the images without parts."
+        )
 
 
 def _require_apart(parts: NDArray[np.str_], patients: Sequence[str | None]) -> None:
@@ -91,6 +188,47 @@ def _require_classes(
             )
 
 
+def _fold_parts(
+    truth: NDArray[np.str_], patients: Sequence[str | None], fold: Fold, seed: int
+) -> NDArray[np.str_]:
+    tested = _deal_folds(truth, _groups(patients), fold.of, seed) == fold.number - 1
+    parts = np.full(len(truth), "test", dtype="<U10")
+    others = [p for p, is_tested in zip(patients, tested, strict=True) if not is_tested]
+    try:
+        parts[~tested] = _dealt(truth[~tested], others, _LEARNING, seed)
+    except DataError as error:
+        where = f"Beside fold {fold.number} of {fold.of}"
+        raise DataError(f"{where}, too little is left to learn from: {error}") from error
+    return parts
+
+
+def _deal_folds(
+    truth: NDArray[np.str_], groups: NDArray[np.str_], folds: int, seed: int
+) -> NDArray[np.int64]:
+    """The fold of each image, from 0 on; every class is in each."""
+    classes = np.unique(truth).tolist()
+    for label in classes:
+        found = len(set(groups[truth == label].tolist()))
+        if found < folds:
+            noun = "patients or lone images" if len(set(groups.tolist())) < len(truth) else "images"
+            raise DataError(
+                f"There are {found} {noun} of {label} for {folds} folds; expected at least one for "
+                "each. Take fewer folds, or add patients of that class."
+            )
+    for attempt in range(_ATTEMPTS):
+        dealt = _deal(truth, groups, folds, (seed + attempt * 1_000_003) % 2**32)
+        if len(set(zip(dealt.tolist(), truth.tolist(), strict=True))) == folds * len(classes):
+            return dealt
+    raise DataError(
+        f"The patients cannot be dealt to {folds} folds so that every class is in each. Take fewer "
+        "folds, or add patients of every class."
+    )
+
+
+def _groups(patients: Sequence[str | None]) -> NDArray[np.str_]:
+    return np.array([p if p is not None else f"image {i}" for i, p in enumerate(patients)])
+
+
 def _dealt(
     truth: NDArray[np.str_], patients: Sequence[str | None], shares: Mapping[Part, int], seed: int
 ) -> NDArray[np.str_]:
@@ -103,7 +241,7 @@ def _dealt(
             f"There are {counts[rarest]} readable images of {classes[rarest]}; at least {folds} "
             f"of each class are needed to {aims}."
         )
-    groups = np.array([p if p is not None else f"image {i}" for i, p in enumerate(patients)])
+    groups = _groups(patients)
     found = len(set(groups))
     if found < folds:
         noun = "patient" if found == 1 else "patients"

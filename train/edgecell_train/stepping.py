@@ -107,7 +107,8 @@ class Trainer:
 
     def optimizer_state(self) -> list[NDArray[np.generic]]:
         """The optimiser's variables."""
-        return [np.asarray(v.numpy()) for v in self.optimizer.variables]
+        to_numpy = import_keras().ops.convert_to_numpy
+        return [np.array(to_numpy(v.value)) for v in self.optimizer.variables]
 
     def restore(
         self, weights: list[NDArray[np.generic]], optimizer: list[NDArray[np.generic]]

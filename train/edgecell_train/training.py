@@ -35,7 +35,7 @@ from edgecell_train.runs import (
     point_latest,
     weights_sha256,
 )
-from edgecell_train.split import split
+from edgecell_train.split import Fold, leak_note, split
 from edgecell_train.statistics import Tested, evaluate_tested
 
 __all__ = ["Job", "Outcome", "Watcher", "averages_note", "positive_label", "train"]
@@ -232,6 +232,8 @@ def _prepare(images: LabelledImages, job: Job, runs: Path, watcher: Watcher) -> 
         [image.patient for image in decoded.images],
         config.seed,
         [image.part for image in decoded.images],
+        config.split,
+        Fold(config.fold, config.folds) if config.folds else None,
     )
     return _Work(job, images, positive, labelling, spec, decoded, parts)
 
@@ -301,7 +303,7 @@ def _data_record(work: _Work) -> DataRecord:
 
 
 def _record(work: _Work, fitted: Fitted, decided: Decided, tested: Tested) -> RunRecord:
-    job = work.job
+    job, patients = work.job, [image.patient for image in work.decoded.images]
     return RunRecord(
         preset=job.preset.name,
         configuration=scalars(job.config),
@@ -319,7 +321,9 @@ def _record(work: _Work, fitted: Fitted, decided: Decided, tested: Tested) -> Ru
         temperature=decided.temperature,
         threshold=decided.threshold,
         threshold_rule=decided.rule,
-        training_notes=tuple(filter(None, (averages_note(fitted), decided.note))),
+        training_notes=tuple(
+            filter(None, (leak_note(patients, work.parts), averages_note(fitted), decided.note))
+        ),
     )
 
 

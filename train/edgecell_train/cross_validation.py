@@ -1,0 +1,298 @@
+"""What the folds of a cross-validation say together.
+
+Beside the folds' runs ``fold-1``, ``fold-2`` ... in one folder lies ``config.toml``, with which the
+folds were begun, and at their end ``cross-validation.json``.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecell_runtime.errors import DataError, RunError
+from edgecell_runtime.manifest import Evaluation, Figure
+from edgecell_train import figures
+from edgecell_train.bootstrap import Groups, figure, resample
+from edgecell_train.config import SplitRule, TrainConfig
+from edgecell_train.config_files import CONFIG, differences, merged, read_config
+from edgecell_train.runs import Run, find_run
+from edgecell_train.statistics import Tested, statistics_of
+from edgecell_train.tested_runs import tested_of
+
+RESULT: Final = "cross-validation.json"
+RESAMPLES: Final = 2000
+
+METHOD: Final = (
+    "Every image is answered by the fold that tested it, with the temperature and the threshold of "
+    "that fold, chosen on its validation part. Pooled figures: over these answers, 95 % intervals "
+    "from a bootstrap over patients. Mean and standard deviation (n - 1): over the folds' own "
+    "figures; the folds share training patients, so that no interval follows from the latter."
+)
+
+_BY_THRESHOLD: Final = ("sensitivity", "specificity", "precision", "f1")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A figure over the folds that have it.
+
+    Attributes:
+        mean: Of the folds' values.
+        standard_deviation: With n - 1; None of a single one.
+        folds: How many folds have it.
+    """
+
+    mean: float
+    standard_deviation: float | None
+    folds: int
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """One fold.
+
+    Attributes:
+        fold: From 1 on.
+        run: Its folder, beside the result.
+        kept_epoch: The epoch whose weights were kept.
+        temperature: Fitted on its validation part.
+        threshold: Chosen there.
+        evaluation: On its test part.
+    """
+
+    fold: int
+    run: str
+    kept_epoch: int
+    temperature: float
+    threshold: float
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """What ``cross-validation.json`` holds.
+
+    Attributes:
+        preset: The model.
+        split: What was dealt to the folds.
+        folds: How many.
+        seed: Of the deal, and of each training.
+        labels: In the order of the model's classes.
+        positive_label: What a positive decision means, if anything.
+        data_sha256: Of the images.
+        drawn: Whether the program drew them.
+        pooled: Over all images, each answered by the fold that tested it.
+        spread: Over the folds, by the name of the figure in ``Evaluation``.
+        runs: Each fold.
+        method: How the figures were found.
+        notes: Sentences on what is to be known.
+        schema_version: 1.
+    """
+
+    preset: str
+    split: SplitRule
+    folds: int
+    seed: int
+    labels: tuple[str, ...]
+    positive_label: str | None
+    data_sha256: str
+    drawn: bool
+    pooled: Evaluation
+    spread: Mapping[str, Spread]
+    runs: tuple[FoldResult, ...]
+    method: str = METHOD
+    notes: tuple[str, ...] = ()
+    schema_version: Literal[1] = 1
+
+
+def fold_name(number: int) -> str:
+    """The folder of a fold's run."""
+    return f"fold-{number}"
+
+
+def fold_config(config: TrainConfig, number: int) -> TrainConfig:
+    """The options of one fold's training."""
+    return dataclasses.replace(config, fold=number)
+
+
+def is_cross_validation(folder: Path) -> bool:
+    """Whether a folder is one of folds, finished or not."""
+    if not (folder / CONFIG).is_file() or (folder / "run.json").exists():
+        return False
+    values = read_config(folder / CONFIG).values
+    return bool(values.get("folds")) and not values.get("fold")
+
+
+def stored_config(folder: Path) -> TrainConfig:
+    """The options that a cross-validation was begun with.
+
+    Raises:
+        UsageError: They cannot be read.
+    """
+    return merged(TrainConfig(), [read_config(folder / CONFIG)])
+
+
+def find_fold(folder: Path, config: TrainConfig, number: int) -> Run | None:
+    """A finished fold; None where it is not finished.
+
+    Raises:
+        RunError: It is damaged, or was trained with other options.
+    """
+    path = folder / fold_name(number)
+    if not path.exists():
+        return None
+    run = find_run(path)
+    require_options(run, fold_config(config, number))
+    return run
+
+
+def require_options(run: Run, config: TrainConfig) -> None:
+    """Refuses a run that was trained with other options.
+
+    Raises:
+        RunError: It was.
+    """
+    changed = differences(stored_config(run.folder), config)
+    if changed:
+        raise RunError(
+            f"{run.folder} was trained with another {changed[0]} than the cross-validation that it "
+            "lies in was begun with. Remove that run, so that it is trained again."
+        )
+
+
+def pool(runs: Sequence[Run], config: TrainConfig) -> CrossValidation:
+    """The figures of all folds together.
+
+    Args:
+        runs: The folds, in their order.
+        config: What the cross-validation was begun with.
+
+    Raises:
+        RunError: A run is damaged.
+        DataError: The folds do not test every image once, or are of different images.
+    """
+    first = runs[0].record
+    _require_whole(runs, config.split)
+    results = tuple(
+        FoldResult(
+            fold=number,
+            run=fold_name(number),
+            kept_epoch=run.record.kept_epoch,
+            temperature=run.record.temperature,
+            threshold=run.record.threshold,
+            evaluation=run.record.evaluation,
+        )
+        for number, run in enumerate(runs, 1)
+    )
+    return CrossValidation(
+        preset=first.preset,
+        split=config.split,
+        folds=len(runs),
+        seed=config.seed,
+        labels=first.labels,
+        positive_label=first.positive_label,
+        data_sha256=first.data.sha256,
+        drawn=first.data.drawn,
+        pooled=pooled_evaluation([tested_of(run) for run in runs]),
+        spread=spread_of([run.record.evaluation for run in runs]),
+        runs=results,
+        notes=_notes(runs, config.split),
+    )
+
+
+def pooled_evaluation(folds: Sequence[Tested], seed: int = 0) -> Evaluation:
+    """The figures over the test parts of all folds, each decided at its own threshold.
+
+    Args:
+        folds: The answers of each.
+        seed: Of the bootstrap over patients.
+    """
+    one = folds[0]
+    truth = np.concatenate([fold.truth for fold in folds])
+    probabilities = np.concatenate([fold.probabilities for fold in folds])
+    patients = [patient for fold in folds for patient in fold.patients]
+    groups = Groups.of(patients)
+    pooled = Tested(truth, probabilities, patients, one.labels, one.positive_label, 0.5)
+    found = statistics_of(pooled, groups)
+    marked, decided = pooled.is_positive, _decisions(folds)
+    if marked is not None and decided is not None:
+        by_threshold = figures.of_decisions(groups, marked, decided, 0.5)
+        found |= {name: by_threshold[name] for name in _BY_THRESHOLD}
+    resampled = resample(groups, list(found.values()), seed, RESAMPLES)
+    by_name = {
+        name: figure(statistic, values)
+        for (name, statistic), values in zip(found.items(), resampled, strict=True)
+    }
+    accuracy = by_name.pop("accuracy")
+    assert accuracy is not None, "there is at least one image"
+    return Evaluation(len(truth), groups.patients, accuracy, **by_name)
+
+
+def spread_of(evaluations: Sequence[Evaluation]) -> dict[str, Spread]:
+    """Mean and standard deviation of each figure over the folds that have it."""
+    found = {}
+    for field in dataclasses.fields(Evaluation):
+        of_folds = [getattr(evaluation, field.name) for evaluation in evaluations]
+        values = [one.value for one in of_folds if isinstance(one, Figure)]
+        if values:
+            deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
+            found[field.name] = Spread(float(np.mean(values)), deviation, len(values))
+    return found
+
+
+def _decisions(folds: Sequence[Tested]) -> NDArray[np.float64] | None:
+    """1 where an image is decided to be positive at its fold's threshold, else 0: float64 (n,)."""
+    scores = [(fold.score, fold.threshold) for fold in folds]
+    decided = [score >= threshold for score, threshold in scores if score is not None]
+    return np.concatenate(decided).astype(np.float64) if decided else None
+
+
+def _require_whole(runs: Sequence[Run], rule: SplitRule) -> None:
+    """Every image is tested once, and under ``patient`` every patient in one fold."""
+    first = runs[0].record
+    fold_of_image: dict[str, int] = {}
+    fold_of_patient: dict[str, int] = {}
+    for number, run in enumerate(runs, 1):
+        if (run.record.data.sha256, run.record.labels) != (first.data.sha256, first.labels):
+            raise DataError(
+                f"{run.folder} is of other images than {runs[0].folder}; expected the same for "
+                "every fold. Remove that run, put the images back, and go on with --resume."
+            )
+        tested = [row.image for row in run.split() if row.part == "test"]
+        for image in tested:
+            twice = fold_of_image.setdefault(image.name, number) != number
+            if image.patient is not None and rule == "patient":
+                twice |= fold_of_patient.setdefault(image.patient, number) != number
+            if twice:
+                raise RunError(
+                    f"{run.folder} tests {image.name}, and an earlier fold tested it or others of "
+                    "its patient; expected each in one fold. Remove the run, and go on with "
+                    "--resume."
+                )
+    if len(fold_of_image) != first.data.images:
+        raise RunError(
+            f"The folds in {runs[0].folder.parent} test {len(fold_of_image):,} of "
+            f"{first.data.images:,} images; expected each. Run the cross-validation again."
+        )
+
+
+def _notes(runs: Sequence[Run], rule: SplitRule) -> tuple[str, ...]:
+    data = runs[0].record.data
+    found = []
+    if rule == "image" and data.patients:
+        found.append(
+            "Images were dealt one by one: patients are trained and tested on, and the figures are "
+            "too good for patients that the model has never seen."
+        )
+    if data.without_patient:
+        found.append(
+            f"{data.without_patient:,} of {data.images:,} images carry no patient and were dealt "
+            "one by one; if patients gave several, the figures are too good."
+        )
+    if data.drawn:
+        found.append("The images are drawn cells; the figures say nothing about real ones.")
+    return tuple(found)
