@@ -106,8 +106,6 @@ def test_changed_images_are_refused_when_a_training_goes_on(
         (("--preset", "tinny"), "There is no preset 'tinny'"),
         (("--set", "rotation=15"), "it belongs into [augmentation]"),
         (("--learning-rate", "-1"), "optimizer.learning_rate"),
-        (("--folds", "5"), "No such option: --folds"),
-        (("--set", "folds=5"), "folds"),
         (("--resume", "latest"), "There is no unfinished training"),
         (("--positive", "ring"), "--positive ring is none of the labels"),
     ],

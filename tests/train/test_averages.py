@@ -86,6 +86,8 @@ def test_averages_of_a_layer_that_is_not_trained_stay() -> None:
     assert not np.allclose(after[0], before[0])
 
 
+# NumPy 2 warns of Keras's own ``get_weights`` under JAX.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_estimation_leaves_all_but_the_averages_as_it_was() -> None:
     model, fresh = _net(), _net()
     count, layers = model.count_params(), len(model.layers)

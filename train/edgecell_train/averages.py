@@ -26,8 +26,8 @@ def has_averages(model: KerasModel) -> bool:
 
 def current(model: KerasModel) -> list[NDArray[np.float32]]:
     """Means and variances as they are, for ``put_back``."""
-    to_numpy = import_keras().ops.convert_to_numpy
-    return [np.array(to_numpy(variable.value)) for variable in _averages(model)]
+    ops = import_keras().ops  # a copy is a tensor: NumPy warns of Keras's variables
+    return [np.array(ops.convert_to_numpy(ops.copy(value))) for value in _averages(model)]
 
 
 def put_back(model: KerasModel, values: list[NDArray[np.float32]]) -> None:

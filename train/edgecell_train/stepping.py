@@ -107,8 +107,8 @@ class Trainer:
 
     def optimizer_state(self) -> list[NDArray[np.generic]]:
         """The optimiser's variables."""
-        to_numpy = import_keras().ops.convert_to_numpy
-        return [np.array(to_numpy(v.value)) for v in self.optimizer.variables]
+        ops = import_keras().ops  # a copy is a tensor: NumPy warns of Keras's variables
+        return [np.array(ops.convert_to_numpy(ops.copy(v))) for v in self.optimizer.variables]
 
     def restore(
         self, weights: list[NDArray[np.generic]], optimizer: list[NDArray[np.generic]]
