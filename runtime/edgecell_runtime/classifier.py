@@ -1,7 +1,7 @@
 """The classifier: a session with preprocessing, labels, head and threshold around it."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -269,10 +269,6 @@ class Classifier:
         if not len(pixels):
             return np.empty((0, self.manifest.head.output_count(self.labels)))
         return np.array(self._inference.logits(pixels))
-
-    def interpret(self, probabilities: Sequence[float] | NDArray[np.float64]) -> Prediction:
-        """Turns one row of ``probabilities`` into a prediction."""
-        return self._prediction([float(value) for value in probabilities])
 
     def close(self) -> None:
         """Frees the model; a second call does nothing."""

@@ -109,17 +109,6 @@ class DecodedCache:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
-    def size_bytes(self) -> int:
-        """What all entries have."""
-        return sum(size for _, size, _ in self._entries())
-
-    def clear(self) -> int:
-        """Throws all entries away; returns how many bytes they had."""
-        found = self._entries()
-        for path, _, _ in found:
-            self._throw_away(path)
-        return sum(size for _, size, _ in found)
-
     def _entries(self) -> list[tuple[Path, int, float]]:
         """Path, size and time of last use of each entry and of what an ended process left."""
         found = []
