@@ -193,6 +193,8 @@ class _Child:
         return {
             "PYTHONPATH": os.pathsep.join(os.path.abspath(part) for part in sys.path),  # noqa: PTH100
             "TMPDIR": self._folder.name,
+            # The converters are TensorFlow's, whatever Keras trained with.
+            "KERAS_BACKEND": "tensorflow",
             # Converters need no GPU, and this process may hold all of its memory.
             "CUDA_VISIBLE_DEVICES": "-1",
         }

@@ -60,6 +60,12 @@ def test_loss_that_is_trained_is_the_cross_entropy_of_the_heads_probabilities(
     assert first_step == pytest.approx(expected, rel=1e-4)
 
 
+def test_loss_is_a_number_when_every_sigmoid_underflows() -> None:
+    ops = import_keras().ops
+    loss = loss_of("normalised_sigmoid")(np.eye(2, dtype=np.float32), ops.zeros((2, 2)))
+    assert float(ops.convert_to_numpy(loss)) == pytest.approx(np.log(2))
+
+
 @pytest.mark.parametrize("smoothing", [-0.1, 1.0, float("nan")])
 def test_loss_is_refused_when_the_smoothing_is_no_share(smoothing: float) -> None:
     with pytest.raises(UsageError, match=r"label smoothing is .*; expected a share from 0"):

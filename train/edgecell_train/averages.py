@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edgecell_export.tensorflow import import_keras
 from edgecell_train.feeding import LabelledPixels, answering_batch, pieces
 from edgecell_train.presets.base import KerasModel
+from edgecell_train.variables import values_of
 
 IMAGES: Final = 2048
 """So many images give the averages to within a percent."""
@@ -24,13 +25,12 @@ def has_averages(model: KerasModel) -> bool:
     return bool(_layers(model, "BatchNormalization"))
 
 
-def current(model: KerasModel) -> list[NDArray[np.float32]]:
+def current(model: KerasModel) -> list[NDArray[np.generic]]:
     """Means and variances as they are, for ``put_back``."""
-    ops = import_keras().ops  # a copy is a tensor: NumPy warns of Keras's variables
-    return [np.array(ops.convert_to_numpy(ops.copy(value))) for value in _averages(model)]
+    return values_of(_averages(model))
 
 
-def put_back(model: KerasModel, values: list[NDArray[np.float32]]) -> None:
+def put_back(model: KerasModel, values: list[NDArray[np.generic]]) -> None:
     """Sets means and variances to what ``current`` gave."""
     for variable, value in zip(_averages(model), values, strict=True):
         variable.assign(value)

@@ -17,6 +17,7 @@ from edgecell_train.history import EpochRecord, best_epoch, has_stalled, plateau
 from edgecell_train.labelling import Labelling
 from edgecell_train.presets.base import KerasModel, Preset
 from edgecell_train.stepping import Trainer
+from edgecell_train.variables import values_of
 
 __all__ = ["EpochRecord", "Fitted", "LabelledPixels", "Progress", "Subject", "fit"]
 
@@ -166,14 +167,14 @@ class _Loop:
             before = (None, None)
         self.history.append(EpochRecord(epoch, loss, accuracy, *after, *before))
         if self.kept_epoch == epoch:
-            self.kept = self.trainer.model.get_weights()
+            self.kept = values_of(self.trainer.model.weights)
         # Training does not use the averages, and without the cure they would have gone on lagging.
         averages.put_back(self.trainer.model, left)
         self._lower_rate()
 
     def state(self) -> TrainingState:
         """All that another process needs to go on."""
-        weights = self.trainer.model.get_weights()
+        weights = values_of(self.trainer.model.weights)
         return TrainingState(
             tuple(self.history), weights, self.kept, self.trainer.optimizer_state()
         )

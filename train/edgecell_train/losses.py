@@ -1,10 +1,13 @@
 """The loss that belongs to each head."""
 
-from typing import Any
+from typing import Any, Final
 
 from edgecell_export.tensorflow import import_keras
 from edgecell_runtime.errors import UsageError
 from edgecell_runtime.heads import HeadKind
+
+_TINY: Final = 1e-30
+"""Where all sigmoids of an image underflow, they are alike; without it 0 is divided by 0."""
 
 
 def loss_of(head: HeadKind, label_smoothing: float = 0.0) -> Any:
@@ -49,6 +52,6 @@ def _normalised_sigmoid(losses: Any, label_smoothing: float) -> Any:
 
     class CategoricalCrossentropy(losses.CategoricalCrossentropy):  # type: ignore[misc]
         def call(self, y_true: Any, y_pred: Any) -> Any:
-            return super().call(y_true, y_pred * 1.0)  # a new tensor, without its logits
+            return super().call(y_true, y_pred + _TINY)  # a new tensor, without its logits
 
     return CategoricalCrossentropy(label_smoothing=label_smoothing)

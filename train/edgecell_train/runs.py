@@ -21,6 +21,7 @@ from edgecell_runtime.preprocess import PreprocessSpec
 from edgecell_train.hdf5_images import open_data
 from edgecell_train.keras_files import load_keras_file
 from edgecell_train.split import PARTS
+from edgecell_train.variables import values_of
 
 RECORD: Final = "run.json"
 SPLIT: Final = "split.csv"
@@ -303,8 +304,7 @@ def csv_text(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 def weights_sha256(model: Any) -> str:
     """Hash of a Keras model's weights: order, shapes and values, whatever the layers are called."""
     digest = hashlib.sha256()
-    for weight in model.weights:
-        values = weight.numpy()
+    for weight, values in zip(model.weights, values_of(model.weights), strict=True):
         digest.update(f"{weight.name} {values.shape} {values.dtype}\n".encode())
         digest.update(values.tobytes())
     return digest.hexdigest()

@@ -14,6 +14,7 @@ from edgecell_train.feeding import LabelledPixels, Targets
 from edgecell_train.labelling import Labelling
 from edgecell_train.losses import loss_of
 from edgecell_train.presets.base import KerasModel
+from edgecell_train.variables import values_of
 
 _REPORTS_AN_EPOCH: Final = 20
 _SEED_STATE: Final = "seed_generator_state"
@@ -107,8 +108,7 @@ class Trainer:
 
     def optimizer_state(self) -> list[NDArray[np.generic]]:
         """The optimiser's variables."""
-        ops = import_keras().ops  # a copy is a tensor: NumPy warns of Keras's variables
-        return [np.array(ops.convert_to_numpy(ops.copy(v))) for v in self.optimizer.variables]
+        return values_of(self.optimizer.variables)
 
     def restore(
         self, weights: list[NDArray[np.generic]], optimizer: list[NDArray[np.generic]]
