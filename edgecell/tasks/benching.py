@@ -116,7 +116,7 @@ def _held_out(run: Run | None, data: Path | None) -> HeldOut:
     if data is None:
         return HeldOut()
     with open_data(data, minimum_labels=1) as images:
-        return HeldOut(str(data), tuple(HeldOutImage(i.name, i.label) for i in images))
+        return HeldOut(str(data), tuple(HeldOutImage(i.name, i.label) for i in images.tested_on()))
 
 
 def _measure(

@@ -21,6 +21,7 @@ from edgecell_runtime.labelled import LabelledImage, LabelledImages, data_sha256
 from edgecell_runtime.manifest import Evaluation, Manifest
 from edgecell_runtime.printable import printable_name
 from edgecell_runtime.stored_images import image_sha256
+from edgecell_runtime.wording import counted
 from edgecell_train.hdf5_images import open_data
 from edgecell_train.patient_table import PatientRow, patient_rows, patients_csv
 from edgecell_train.statistics import Tested, evaluate_tested
@@ -83,11 +84,17 @@ def evaluate_artifact(request: Request) -> Evaluated:
         disputed = _disputed(images, request.disputed)
         for note in images.notes:
             console.warn(note)
-        with open_artifact(artifact, request.threads, len(images)) as classifier:
+        wanted = images.tested_on()
+        if len(wanted) < len(images):
+            console.warn(
+                f"The set brings a test part along: {len(wanted):,} of its "
+                f"{counted(len(images), 'image')} are scored."
+            )
+        with open_artifact(artifact, request.threads, len(wanted)) as classifier:
             hashes: dict[str, str] = {}
-            files = [_hashed_file(images, image, hashes) for image in images]
+            files = [_hashed_file(images, image, hashes) for image in wanted]
             answers = answer_all(classifier, files, strict=request.strict)
-        by_name = {image.name: image for image in images}
+        by_name = {image.name: image for image in wanted}
     known = [by_name[answer.image] for answer in answers.answered]
     tested = _tested(known, answers, manifest)
     evaluation = evaluate_tested(tested)
@@ -122,8 +129,9 @@ def _disputed(images: LabelledImages, table: Path | None) -> frozenset[str]:
     found = match_names(names, (image.name for image in images), str(table))
     if names and not found:
         raise DataError(
-            f"{table} disputes {len(names):,} images, such as {min(names)}, and none of them is in "
-            f"{images.location}; expected their names there, such as {next(iter(images)).name}."
+            f"{table} disputes {counted(len(names), 'image')}, such as {min(names)}, and none of "
+            f"them is in {images.location}; expected their names there, such as "
+            f"{next(iter(images)).name}."
         )
     return frozenset(found.values())
 
@@ -182,8 +190,8 @@ def _say_what_to_know(
     present = {image.label for image in images}
     if lone:
         console.warn(
-            f"{lone:,} of {evaluation.n:,} images carry no patient and count as one of their own "
-            "each; if patients gave several, the intervals are too narrow."
+            f"{counted(lone, 'image')} of {evaluation.n:,} without a patient, each counted as a "
+            "patient of its own; if patients gave several, the intervals are too narrow."
         )
     elif evaluation.patients == 1:
         console.warn(
@@ -228,8 +236,8 @@ def _figures(evaluation: Evaluation) -> dict[str, Json]:
 def result_table(evaluated: Evaluated) -> Table:
     """The figures for people."""
     evaluation = evaluated.evaluation
-    noun = "patient" if evaluation.patients == 1 else "patients"
-    people = f"{evaluation.patients:,} {noun}" if evaluation.patients else "no known patient"
+    patients = evaluation.patients
+    people = counted(patients, "patient") if patients else "no known patient"
     mark = ", LOOSENED," if evaluated.loosened else ""
     columns: tuple[str, ...] = ("figure", "value (95 % interval)")
     rows: list[tuple[str, ...]] = [
@@ -237,11 +245,12 @@ def result_table(evaluated: Evaluated) -> Table:
     ]
     if evaluated.undisputed is not None:
         without = dict(figures(evaluated.undisputed))
-        columns += (f"without {evaluation.n - evaluated.undisputed.n:,} disputed images",)
+        disputed = evaluation.n - evaluated.undisputed.n
+        columns += (f"without {counted(disputed, 'disputed image')}",)
         rows = [(*row, figure_text(without[row[0]]) if row[0] in without else "-") for row in rows]
     return Table(
-        f"{Path(evaluated.artifact).name}{mark} on {evaluation.n:,} images, {people}, threshold "
-        f"{evaluated.threshold:.3g} (the accuracy is of the likeliest label)",
+        f"{Path(evaluated.artifact).name}{mark} on {counted(evaluation.n, 'image')}, {people}, "
+        f"threshold {evaluated.threshold:.3g} (the accuracy is of the likeliest label)",
         columns,
         rows,
     )

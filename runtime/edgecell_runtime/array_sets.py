@@ -12,7 +12,7 @@ pairs of arrays, in capitals or not (``/`` in the name of a nested array counts 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,7 @@ from edgecell_runtime.array_labels import MAX_ROWS, NamedArrays, read_labels, re
 from edgecell_runtime.errors import DataError
 from edgecell_runtime.images import MAX_SIDE, MIN_SIDE
 from edgecell_runtime.printable import printable_name
-
-Part = Literal["training", "validation", "test"]
-"""A part of a split that a set brings along."""
+from edgecell_runtime.set_parts import PART_WORDS, Part
 
 _PAIRS: Final = (
     ("x", "y"),
@@ -34,11 +32,6 @@ _PAIRS: Final = (
     ("data", "target"),
     ("set_x", "set_y"),
 )
-_PART_WORDS: Final[dict[Part, tuple[str, ...]]] = {
-    "training": ("train", "training"),
-    "validation": ("val", "valid", "validation"),
-    "test": ("test",),
-}
 _NAMES: Final = ("label_names", "classes", "class_names", "list_classes")
 _PATIENTS: Final = ("patients", "patient", "patient_ids")
 
@@ -148,7 +141,7 @@ def _folded(file: NamedArrays) -> dict[str, str]:
 
 def _pairs(file: NamedArrays, keys: Mapping[str, str]) -> list[tuple[Part | None, str, str]]:
     found: list[tuple[Part | None, str, str]] = []
-    for part in (None, *_PART_WORDS):
+    for part in (None, *PART_WORDS):
         of_part = {
             (keys[first], keys[second])
             for images, labels in _PAIRS
@@ -172,7 +165,7 @@ def _with_part(word: str, part: Part | None) -> list[str]:
     """How a word is spelt with the part that it is of."""
     if part is None:
         return [word]
-    spelt = _PART_WORDS[part]
+    spelt = PART_WORDS[part]
     return [s for p in spelt for s in (f"{p}_{word}", f"{word}_{p}", f"{p}{word}")]
 
 

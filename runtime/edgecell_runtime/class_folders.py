@@ -1,12 +1,13 @@
 """Finding the class folders among the paths of a set of images, however it was packed."""
 
 import fnmatch
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from edgecell_runtime.errors import DataError
 from edgecell_runtime.images import SUFFIXES
 from edgecell_runtime.patients import MAPPING_PATTERN
+from edgecell_runtime.set_parts import Part, part_of_folder
 from edgecell_runtime.volumes import VOLUME_SUFFIX
 
 _SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
@@ -22,11 +23,13 @@ class ClassFolders:
     Attributes:
         images: The file behind each image; the key begins with the class folder, the value is the
             path as it was given.
+        parts: The part of a split that each image is of; empty where the set brings none along.
         mappings: Paths of NLM's patient mapping files that belong to the set.
         notes: Sentences about what was ignored.
     """
 
     images: dict[str, str]
+    parts: dict[str, Part]
     mappings: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -36,7 +39,9 @@ def find_class_folders(names: Iterable[str], where: str) -> ClassFolders:
 
     1. Hidden files and what operating systems leave behind are passed over.
     2. Folders that hold the whole set and no image of their own are stripped.
-    3. A folder beside the class folders that holds the same class folders and images once more
+    3. Where all the folders are then parts of a split (``train``, ``val``, ``test``), the class
+       folders are those inside them, and an image's name has the part behind its class.
+    4. A folder beside the class folders that holds the same class folders and images once more
        (the usual download of NLM's cells has one) is ignored.
 
     Args:
@@ -59,16 +64,24 @@ def find_class_folders(names: Iterable[str], where: str) -> ClassFolders:
     depth = _common_depth(images)
     root = images[0][:depth]
     _refuse_loose_images(images, depth, where)
-    copies = _second_copies([image[depth:] for image in images], where)
-    notes = [_copy_note(folder, count) for folder, count in sorted(copies.items())]
+    inner = {image[depth:]: image for image in images}
+    parts = _parts(inner, where)
+    copies: dict[str, int] = {}
+    if parts:
+        inner = {_class_first(name): image for name, image in inner.items()}
+        notes = [_parts_note(parts)]
+    else:
+        copies = _second_copies(list(inner), where)
+        notes = [_copy_note(folder, count) for folder, count in sorted(copies.items())]
     used = [mapping for mapping in mappings if mapping[:-1] == root[: len(mapping) - 1]]
     ignored = others + [mapping for mapping in mappings if mapping not in used]
     if ignored:
         notes.append(_other_note([_joined(parts) for parts in ignored]))
     return ClassFolders(
         images={
-            _joined(image[depth:]): _joined(image) for image in images if image[depth] not in copies
+            _joined(name): _joined(image) for name, image in inner.items() if name[0] not in copies
         },
+        parts={_joined(name): parts[name[1]] for name in inner} if parts else {},
         mappings=tuple(_joined(mapping) for mapping in used),
         notes=tuple(notes),
     )
@@ -123,6 +136,22 @@ def _refuse_loose_images(images: Sequence[_Parts], depth: int, where: str) -> No
         )
 
 
+def _parts(inner: Iterable[_Parts], where: str) -> dict[str, Part]:
+    """The part that each outer folder is; empty unless there are several and all are parts."""
+    names = list(inner)
+    parts = {folder: part_of_folder(folder) for folder in {name[0] for name in names}}
+    known = {folder: part for folder, part in parts.items() if part is not None}
+    if len(known) < max(2, len(parts)):
+        return {}
+    _refuse_loose_images(names, 1, where)
+    return known
+
+
+def _class_first(name: _Parts) -> _Parts:
+    part, label, *rest = name
+    return (label, part, *rest)
+
+
 def _second_copies(images: Sequence[_Parts], where: str) -> dict[str, int]:
     """Finds folders that repeat the set they lie in; gives the images of each."""
     by_folder: dict[str, list[_Parts]] = {}
@@ -151,6 +180,11 @@ def _copy_note(folder: str, count: int) -> str:
         f"Ignored {_counted(count, 'image')} in {folder}/, which repeats the class folders that it "
         "lies beside."
     )
+
+
+def _parts_note(parts: Mapping[str, Part]) -> str:
+    words = [f"{folder}/ for {parts[folder]}" for folder in sorted(parts)]
+    return f"The set brings its own split along: {', '.join(words)}."
 
 
 def _other_note(names: list[str]) -> str:

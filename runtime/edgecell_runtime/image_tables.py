@@ -14,6 +14,7 @@ from typing import Final
 from edgecell_runtime.errors import DataError
 from edgecell_runtime.patients import read_mapping_file
 from edgecell_runtime.printable import printable_name
+from edgecell_runtime.wording import counted
 
 IMAGE_COLUMNS: Final = ("path", "file", "filename", "file_name", "image", "image_name", "name")
 PATIENT_COLUMNS: Final = ("patient", "patient_id", "patientid", "subject", "subject_id")
@@ -146,9 +147,9 @@ def patients_of(path: Path, known: Mapping[str, str | None]) -> dict[str, str | 
     matched = match_names(table, known, str(path))
     if not matched:
         raise DataError(
-            f"{path} names {len(table):,} images, such as {next(iter(table), 'none')}, and none of "
-            f"them is in the set, which has {next(iter(known), 'none')} and others; expected their "
-            "names as in the set. Check that the table belongs to it."
+            f"{path} names {counted(len(table), 'image')}, such as {next(iter(table), 'none')}, "
+            f"and none of them is in the set, which has {next(iter(known), 'none')} and others; "
+            "expected their names as in the set. Check that the table belongs to it."
         )
     said = {name: table[entry] for entry, name in matched.items()}
     lone = sorted(name for name, patient in known.items() if patient is None and name not in said)

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from edgecell_runtime.array_images import NPZ_SUFFIX, ArrayFile, ArrayStore, NpzFile
-from edgecell_runtime.array_sets import Part, find_rows
+from edgecell_runtime.array_sets import find_rows
 from edgecell_runtime.class_folders import ClassFolders, find_class_folders
 from edgecell_runtime.errors import DataError, ImageError
 from edgecell_runtime.image_sources import ImageFiles, open_image_files
@@ -25,6 +25,7 @@ from edgecell_runtime.patients import (
     patient_of_name,
     read_patient_mappings,
 )
+from edgecell_runtime.set_parts import Part
 from edgecell_runtime.stored_images import ImageStore, StoredImage
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -84,6 +85,10 @@ class LabelledImages:
     def get(self, name: str) -> LabelledImage | None:
         """Finds an image by its name."""
         return self._by_name.get(name)
+
+    def tested_on(self) -> tuple[LabelledImage, ...]:
+        """The images of the test part; all of them where the set brings none along."""
+        return tuple(image for image in self if image.part == "test") or self._images
 
     def read(self, image: LabelledImage) -> StoredImage:
         """Reads an image as it is stored; may be called from several threads.
@@ -157,7 +162,15 @@ def open_labelled(
         folders = find_class_folders(files.names, str(path))
         mapped = _mapped_patients(files, folders)
         images = [
-            (LabelledImage(name, name.partition("/")[0], _patient(name, mapped, path)), file_name)
+            (
+                LabelledImage(
+                    name,
+                    name.partition("/")[0],
+                    _patient(name, mapped, path),
+                    folders.parts.get(name),
+                ),
+                file_name,
+            )
             for name, file_name in folders.images.items()
         ]
         return _labelled(files, images, folders.notes, patients, minimum_labels)

@@ -186,7 +186,7 @@ def test_accuracy_stands_alone_when_there_is_no_positive_label(
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (("a.png", "C1P1thinF_IMG_b.png"), "1 of 2 images carry no patient"),
+        (("a.png", "C1P1thinF_IMG_b.png"), "1 image of 2 without a patient"),
         (("C1P1thinF_IMG_a.png", "C1P1thinF_IMG_b.png"), "All images come from one patient"),
     ],
 )
@@ -304,7 +304,7 @@ def test_disputed_table_of_other_images_is_refused(
     table.write_text("path,disputed_label\nelsewhere/other.png,1\n")
     outcome = invoke(capsys, "evaluate", model, "--data", data, "--disputed", table)
     assert outcome.status == 1
-    assert "disputes 1 images, such as elsewhere/other.png, and none of them is in" in outcome.err
+    assert "disputes 1 image, such as elsewhere/other.png, and none of them is in" in outcome.err
 
 
 def test_every_image_disputed_leaves_the_figures_on_all(

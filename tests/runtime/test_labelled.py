@@ -116,6 +116,45 @@ def test_second_copy_is_ignored_with_a_note_when_the_download_is_doubled(
         )
 
 
+@pytest.mark.parametrize("around", ["", "cell_images/"])
+@pytest.mark.parametrize(
+    ("train", "test"), [("train", "test"), ("Training", "Test"), ("training_set", "testing")]
+)
+def test_folders_of_a_split_are_parts_and_not_classes(
+    tmp_path: Path, pack: Pack, around: str, train: str, test: str
+) -> None:
+    names = [f"{around}{train}/{PARASITIZED}", f"{around}{train}/{UNKNOWN}"]
+    names += [f"{around}{test}/{PARASITIZED}", f"{around}{test}/{UNINFECTED}"]
+
+    with open_labelled(pack(tmp_path / "cells", names)) as labelled:
+        assert labelled.labels == ("Parasitized", "Uninfected")
+        assert {(image.name, image.patient, image.part) for image in labelled} == {
+            (PARASITIZED.replace("/", f"/{train}/"), "P61", "training"),
+            (UNKNOWN.replace("/", f"/{train}/"), None, "training"),
+            (PARASITIZED.replace("/", f"/{test}/"), "P61", "test"),
+            (UNINFECTED.replace("/", f"/{test}/"), "C5", "test"),
+        }
+        assert sorted(map(labelled.read, labelled), key=bytes) == sorted(map(content, names))
+        (note,) = labelled.notes
+        assert note.startswith("The set brings its own split along: ")
+        assert f"{train}/ for training" in note
+
+
+def test_folder_of_a_part_is_a_class_when_others_are_none(tmp_path: Path, pack: Pack) -> None:
+    with open_labelled(pack(tmp_path / "cells", ["test/x.png", "blank/y.png"])) as labelled:
+        assert labelled.labels == ("blank", "test")
+        assert {image.part for image in labelled} == {None}
+
+
+def test_set_is_refused_when_images_of_a_part_lie_outside_class_folders(
+    tmp_path: Path, pack: Pack
+) -> None:
+    names = [f"train/{PARASITIZED}", f"train/{UNINFECTED}", "test/x.png"]
+
+    with pytest.raises(DataError, match=r"1 image outside any class folder, such as test/x\.png"):
+        open_labelled(pack(tmp_path / "cells", names))
+
+
 def test_set_is_refused_when_the_second_copy_holds_other_images(tmp_path: Path, pack: Pack) -> None:
     inner = [f"cell_images/{name}" for name in (*SET, "Uninfected/more.png")]
 
