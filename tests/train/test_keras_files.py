@@ -59,6 +59,24 @@ def test_every_presets_model_is_loaded(name: str, tmp_path: Path) -> None:
     assert load_keras_file(tmp_path / "x.keras").count_params() == model.count_params()
 
 
+def test_model_is_loaded_when_it_was_trained_with_a_loss_of_its_authors_own(
+    tmp_path: Path,
+) -> None:
+    keras = import_keras()
+
+    def focal_loss(truth: Any, found: Any) -> Any:
+        return -truth * keras.ops.log(found) * (1 - found) ** 2
+
+    model = build_tiny(SPEC.shape, 2)
+    model.compile("adam", focal_loss)
+    pixels = np.zeros((2, *SPEC.shape), np.float32)
+    model.fit(pixels, np.eye(2), verbose=0)
+    save(model, tmp_path / "own.keras")
+    loaded = load_keras_file(tmp_path / "own.keras")
+    for expected, found in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_lambda_is_refused_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,8 +3,8 @@
 A ``.keras`` file is a zip archive: a configuration that names classes and functions by module, and
 weights in HDF5. Keras's safe mode refuses lambdas; what it has let through over the years (modules
 that are imported by name, layers that unpickle or read files, links in HDF5 to other files) is
-refused here before Keras sees the file, and Keras is given a private copy of the bytes that were
-checked.
+refused here before Keras sees the file, and Keras is given a private copy of what was checked. How
+the model was compiled is left out of it: a loss or a metric of its author's own is no obstacle.
 """
 
 import importlib
@@ -26,6 +26,8 @@ MEMBERS: Final = frozenset({"metadata.json", CONFIGURATION, WEIGHTS})
 
 MAX_CONFIGURATION_BYTES: Final = 1 << 23
 MAX_WEIGHT_ENTRIES: Final = 20_000
+
+_COMPILATION: Final = "compile_config"
 
 _MODULES: Final = (
     "keras",
@@ -69,8 +71,7 @@ def load_keras_file(path: Path) -> Any:
     """
     keras = import_keras()
     try:
-        data = read_whole(path, MAX_ARTIFACT_BYTES)
-        _check_archive(data)
+        data = _checked(read_whole(path, MAX_ARTIFACT_BYTES))
         with tempfile.TemporaryDirectory(prefix="edgecell-", ignore_cleanup_errors=True) as private:
             copy = Path(private) / "model.keras"
             copy.write_bytes(data)
@@ -87,8 +88,8 @@ def _sentence(path: Path, reason: str) -> str:
     return f"{path} cannot be loaded: {reason} Train again with `edgecell train`."
 
 
-def _check_archive(data: bytes) -> None:
-    """Refuses an archive that is not the one that Keras writes."""
+def _checked(data: bytes) -> bytes:
+    """The archive without its compilation; refuses one that is not what Keras writes."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         items = archive.infolist()
         names = sorted(item.filename for item in items)
@@ -101,8 +102,22 @@ def _check_archive(data: bytes) -> None:
                 raise RunError(f"{item.filename} in it is compressed, which Keras never does.")
         if archive.getinfo(CONFIGURATION).file_size > MAX_CONFIGURATION_BYTES:
             raise RunError(f"{CONFIGURATION} in it is above {MAX_CONFIGURATION_BYTES:,} bytes.")
-        _check_configuration(json.loads(archive.read(CONFIGURATION)))
+        configuration = json.loads(archive.read(CONFIGURATION))
+        compiled = isinstance(configuration, dict) and configuration.pop(_COMPILATION, None)
+        _check_configuration(configuration)
         _check_weights(archive.read(WEIGHTS))
+        return _written(archive, configuration) if compiled else data
+
+
+def _written(archive: zipfile.ZipFile, configuration: object) -> bytes:
+    """The same archive with another configuration."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as copy:
+        for item in archive.infolist():
+            is_changed = item.filename == CONFIGURATION
+            content = json.dumps(configuration).encode() if is_changed else archive.read(item)
+            copy.writestr(item.filename, content)
+    return file.getvalue()
 
 
 def _check_configuration(document: object) -> None:
