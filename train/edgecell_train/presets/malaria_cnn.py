@@ -2,7 +2,7 @@
 
 from edgecell_export.tensorflow import import_keras
 from edgecell_runtime.preprocess import PreprocessSpec
-from edgecell_train.config import Optimizer, TrainConfig
+from edgecell_train.config import Optimizer, Schedule, TrainConfig
 from edgecell_train.presets import parts
 from edgecell_train.presets.base import KerasModel, Preset
 
@@ -38,6 +38,12 @@ MALARIA_CNN = Preset(
     published="course notebooks on the NLM malaria cells (Rajaraman et al. 2018, PeerJ 6:e4568)",
     preprocessing=PreprocessSpec(64, 64),
     head="normalised_sigmoid",
-    recipe=TrainConfig(preset=NAME, epochs=6, batch_size=32, optimizer=Optimizer("adam")),
+    recipe=TrainConfig(
+        preset=NAME,
+        epochs=6,
+        batch_size=32,
+        optimizer=Optimizer("adam"),
+        schedule=Schedule("cosine"),  # the published rate is constant, and ends lower
+    ),
     build=build,
 )

@@ -2,7 +2,7 @@
 
 from edgecell_export.tensorflow import import_keras
 from edgecell_runtime.preprocess import PreprocessSpec
-from edgecell_train.config import Optimizer, TrainConfig
+from edgecell_train.config import Optimizer, Schedule, TrainConfig
 from edgecell_train.presets import parts
 from edgecell_train.presets.base import KerasModel, Preset
 
@@ -42,6 +42,7 @@ MALARIA_GAP = Preset(
         epochs=20,
         batch_size=32,
         optimizer=Optimizer("adadelta", learning_rate=1.0),
+        schedule=Schedule("cosine"),
     ),
     build=build,
 )
