@@ -35,7 +35,9 @@ LIMIT_BYTES: Final = 8_000_000_000
 """What all entries together may have; the ones that were not used for longest leave first."""
 
 _VERSION: Final = 1
-_UNFINISHED: Final = ".unfinished-"
+UNFINISHED: Final = ".unfinished-"
+"""What names begin with that an ended process may have left; the cache sweeps them away."""
+
 _DAY_SECONDS: Final = 86_400
 
 
@@ -97,7 +99,7 @@ class DecodedCache:
         self.folder.mkdir(parents=True, exist_ok=True)
         if size > shutil.disk_usage(self.folder).free:
             raise OSError("not enough space is free")
-        temporary = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self.folder))
+        temporary = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=self.folder))
         try:
             with (temporary / PIXELS).open("w+b") as file:
                 writer = EntryWriter(temporary, file, shape)
@@ -124,7 +126,7 @@ class DecodedCache:
         total = sum(size for _, size, _ in entries)
         yesterday = time.time() - _DAY_SECONDS
         for path, size, used in entries:
-            unfinished = path.name.startswith(_UNFINISHED)
+            unfinished = path.name.startswith(UNFINISHED)
             if used < yesterday if unfinished else total > self.limit_bytes and path.name != kept:
                 self._throw_away(path)
                 total -= size
@@ -132,7 +134,7 @@ class DecodedCache:
     def _throw_away(self, folder: Path) -> None:
         """Under another name first, so that nobody finds it half removed."""
         with contextlib.suppress(OSError):
-            aside = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self.folder))
+            aside = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=self.folder))
             try:
                 folder.rename(aside / folder.name)
             finally:

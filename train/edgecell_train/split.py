@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecell_runtime.errors import DataError, UsageError
+from edgecell_runtime.wording import counted
 from edgecell_train.config import SplitRule
+from edgecell_train.dealing import deal, groups_of, lone_images
 
 Part = Literal["training", "validation", "test"]
 
@@ -95,7 +97,7 @@ def split(
     free = parts == "training"
     brought = tuple(part for part in _SHARES if part != "training" and (parts == part).any())
     if brought:
-        _require_apart(parts, patients)
+        require_apart(parts.tolist(), patients)
         _require_classes(truth, parts, (*brought, "training"))
     shares = {part: share for part, share in _SHARES.items() if part not in brought}
     if len(shares) > 1:
@@ -164,14 +166,24 @@ def _require_no_parts(given: Sequence[Part | None]) -> None:
         )
 
 
-def _require_apart(parts: NDArray[np.str_], patients: Sequence[str | None]) -> None:
+def require_apart(parts: Sequence[str], patients: Sequence[str | None]) -> None:
+    """Refuses parts that a set brings along where a patient is in two of them.
+
+    Args:
+        parts: One an image.
+        patients: One an image, None where it is unknown.
+
+    Raises:
+        DataError: One is.
+    """
     part_of: dict[str, str] = {}
-    for patient, part in zip(patients, parts.tolist(), strict=True):
+    for patient, part in zip(patients, parts, strict=True):
         if patient is not None and part_of.setdefault(patient, part) != part:
             raise DataError(
                 f"The set brings its own parts, and patient {patient} is both in {part} and in "
                 f"{part_of[patient]}; expected each patient in one of them, or the figures would "
-                "be too good. Save the images without parts, so that patients are split here."
+                "be too good. Save the images without parts, so that patients are split here, or "
+                "take the parts as they are with --split image."
             )
 
 
@@ -191,7 +203,7 @@ def _require_classes(
 def _fold_parts(
     truth: NDArray[np.str_], patients: Sequence[str | None], fold: Fold, seed: int
 ) -> NDArray[np.str_]:
-    tested = _deal_folds(truth, _groups(patients), fold.of, seed) == fold.number - 1
+    tested = _deal_folds(truth, groups_of(patients), fold.of, seed) == fold.number - 1
     parts = np.full(len(truth), "test", dtype="<U10")
     others = [p for p, is_tested in zip(patients, tested, strict=True) if not is_tested]
     try:
@@ -216,7 +228,7 @@ def _deal_folds(
                 "each. Take fewer folds, or add patients of that class."
             )
     for attempt in range(_ATTEMPTS):
-        dealt = _deal(truth, groups, folds, (seed + attempt * 1_000_003) % 2**32)
+        dealt = deal(truth, groups, folds, (seed + attempt * 1_000_003) % 2**32)
         if len(set(zip(dealt.tolist(), truth.tolist(), strict=True))) == folds * len(classes):
             return dealt
     raise DataError(
@@ -225,23 +237,21 @@ def _deal_folds(
     )
 
 
-def _groups(patients: Sequence[str | None]) -> NDArray[np.str_]:
-    return np.array([p if p is not None else f"image {i}" for i, p in enumerate(patients)])
-
-
 def _dealt(
     truth: NDArray[np.str_], patients: Sequence[str | None], shares: Mapping[Part, int], seed: int
 ) -> NDArray[np.str_]:
     folds = sum(shares.values())
-    classes, counts = np.unique(truth, return_counts=True)
+    groups = groups_of(patients)
+    lone = lone_images(groups)
+    classes, counts = np.unique(truth if lone is None else truth[lone], return_counts=True)
     rarest = int(counts.argmin())
     aims = "train, validate and test" if "test" in shares else "train and validate"
     if counts[rarest] < folds:
         raise DataError(
-            f"There are {counts[rarest]} readable images of {classes[rarest]}; at least {folds} "
-            f"of each class are needed to {aims}."
+            f"There {'is' if counts[rarest] == 1 else 'are'} "
+            f"{counted(int(counts[rarest]), 'readable image')} of {classes[rarest]}; at least "
+            f"{folds} of each class are needed to {aims}."
         )
-    groups = _groups(patients)
     found = len(set(groups))
     if found < folds:
         noun = "patient" if found == 1 else "patients"
@@ -251,7 +261,7 @@ def _dealt(
         )
     for attempt in range(_ATTEMPTS):
         attempt_seed = (seed + attempt * 1_000_003) % 2**32
-        parts = _parts_of_folds(_deal(truth, groups, folds, attempt_seed), shares, attempt_seed)
+        parts = _parts_of_folds(deal(truth, groups, folds, attempt_seed), shares, attempt_seed)
         present = {(part, label) for part, label in zip(parts, truth, strict=True)}
         if len(present) == len(shares) * len(classes):
             return parts
@@ -259,21 +269,6 @@ def _dealt(
         f"The images come from {found} patients, too few to give training, validation "
         "and test patients of every class without sharing one. Add patients of every class."
     )
-
-
-def _deal(
-    truth: NDArray[np.str_], groups: NDArray[np.str_], folds: int, seed: int
-) -> NDArray[np.int64]:
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-
-    alone = len(set(groups)) == len(groups)
-    deal = StratifiedKFold if alone else StratifiedGroupKFold
-    used = None if alone else groups
-    of_images = np.empty(len(truth), dtype=np.int64)
-    splitter = deal(folds, shuffle=True, random_state=seed)
-    for fold, (_, members) in enumerate(splitter.split(truth, truth, used)):
-        of_images[members] = fold
-    return of_images
 
 
 def _parts_of_folds(
