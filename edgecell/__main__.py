@@ -2,11 +2,16 @@
 
 import os
 import sys
-from pathlib import Path
+
+from edgecell import interrupts
 
 
 def main() -> None:
-    """Runs ``edgecell``; exits with 0 done, 1 failed or refused, 2 wrong usage, 3 some skipped."""
+    """Runs ``edgecell``; exits with 0 done, 1 failed or refused, 2 wrong usage, 3 some skipped.
+
+    Interrupted it exits with 130 after Ctrl-C and 143 after SIGTERM, whenever that comes.
+    """
+    interrupts.leave_when_told()
     _open_closed_streams()
     try:
         from edgecell.cli import run
@@ -18,7 +23,15 @@ def main() -> None:
             "'edgecell[all]' to train and export too. Device software uses edgecell_runtime, which "
             "needs none of it."
         )
-    sys.exit(run())
+    try:
+        status = run()
+        interrupts.flush()
+        interrupts.leave_when_told()
+    except KeyboardInterrupt:  # again, while the command ended
+        status = interrupts.status()
+    if interrupts.was_told():
+        interrupts.leave(status)
+    sys.exit(status)
 
 
 def _open_closed_streams() -> None:
@@ -26,6 +39,8 @@ def _open_closed_streams() -> None:
 
     Else the first file that is opened takes a stream's number, and is written to as that.
     """
+    from pathlib import Path
+
     for number in range(3):
         try:
             os.fstat(number)

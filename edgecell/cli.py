@@ -1,14 +1,16 @@
 """The ``edgecell`` command: its subcommands, its global options, and how it ends."""
 
+import copy
 import os
-import signal
 import sys
+from collections.abc import Iterator
 from importlib import metadata
-from typing import Annotated, cast
+from typing import Annotated, Any, Final, cast
 
 import typer
+from typer.main import get_command
 
-from edgecell import console
+from edgecell import console, interrupts
 from edgecell.commands import (
     bench,
     compare,
@@ -24,8 +26,8 @@ from edgecell.commands import (
 )
 from edgecell_runtime.errors import EdgecellError
 
-INTERRUPTED = 130
-"""Exit status after Ctrl-C, as shells have it."""
+_INTERRUPTED: Final = 130
+"""What Typer ends with at Ctrl-C."""
 
 app = typer.Typer(
     name="edgecell",
@@ -69,9 +71,33 @@ def _global_options(
     console.set_quiet(quiet)
 
 
-def _interrupt(_number: int, _frame: object) -> None:
-    """Ends as after Ctrl-C, so that a command that is told to stop tidies up too."""
-    raise KeyboardInterrupt
+def _command() -> Any:
+    """All commands, each of which takes ``--quiet`` too: people write it at the end."""
+    whole: Any = get_command(app)
+    (quiet,) = (option for option in whole.params if option.name == "quiet")
+    for command in _commands_of(whole):
+        command.params.append(_silencing(quiet))
+    return whole
+
+
+def _commands_of(group: Any) -> Iterator[Any]:
+    for command in group.commands.values():
+        if hasattr(command, "commands"):
+            yield from _commands_of(command)
+        else:
+            yield command
+
+
+def _silencing(option: Any) -> Any:
+    """The option ``--quiet`` for a command, which knows nothing of it."""
+
+    def silence(_context: object, _option: object, wanted: bool) -> None:
+        if wanted:
+            console.set_quiet(True)
+
+    found = copy.copy(option)
+    found.expose_value, found.callback = False, silence
+    return found
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -81,23 +107,22 @@ def run(arguments: list[str] | None = None) -> int:
         arguments: Without the program's name; None takes the process's.
 
     Returns:
-        The exit status: 0 done, 1 failed or refused, 2 wrong usage, 3 some inputs skipped.
+        The exit status: 0 done, 1 failed or refused, 2 wrong usage, 3 some inputs skipped, 130
+        after Ctrl-C, 143 after SIGTERM.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup has it ignored
-            signal.signal(number, _interrupt)
     try:
-        status = app(arguments, standalone_mode=False)
+        interrupts.raise_when_told()
+        status = _command().main(arguments, standalone_mode=False)
     except EdgecellError as error:
         console.error(str(error))
-        return error.exit_status
+        return interrupts.status() if interrupts.was_told() else error.exit_status
     except typer.TyperException as error:  # wrong usage; Typer holds a click of its own
         from typer import rich_utils  # it loads a parser of Markdown
 
         rich_utils.rich_format_error(cast(typer.BadParameter, error))
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        status = INTERRUPTED
+        status = _INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has stopped; Python would complain once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -105,6 +130,11 @@ def run(arguments: list[str] | None = None) -> int:
     except OSError as error:
         console.error(f"The operating system refused: {error}.")
         return 1
-    if status == INTERRUPTED:  # Typer turns Ctrl-C into it, too
-        console.error("Interrupted; no file was left half written.")
+    except Exception:
+        if not interrupts.was_told():  # a library made an error of its own of it
+            raise
+        status = _INTERRUPTED
+    if status == _INTERRUPTED:  # Typer turns Ctrl-C into it, too
+        console.error(interrupts.MESSAGE)
+        return interrupts.status()
     return status if isinstance(status, int) else 0

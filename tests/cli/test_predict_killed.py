@@ -116,7 +116,7 @@ def test_terminated_run_keeps_its_rows_and_says_so(
     arguments = ("predict", cells, "--model", model, "--output", log)
     process = start(program, "before", 10, *arguments)
     _, errors = process.communicate()
-    assert process.returncode == 130
+    assert process.returncode == 143
     assert "Traceback" not in errors
     assert errors.splitlines()[-1:] == [
         f"Error: Interrupted; {log}.part keeps what was answered. Go on with it by --resume."
@@ -206,6 +206,6 @@ sys.exit(run(sys.argv[1:]))
     process = start(program, "predict", cells, "--model", model, "--json-lines")
     _, errors = process.communicate()
     assert (process.returncode, errors) == (
-        130,
+        143,
         "Error: Interrupted; no file was left half written.\n",
     )
