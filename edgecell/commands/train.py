@@ -11,6 +11,7 @@ from edgecell.console import JsonOption, OutputOption
 from edgecell_runtime import codec
 from edgecell_runtime.errors import UsageError
 from edgecell_train.config import ClassWeights, OptimizerName, ScheduleKind, SplitRule
+from edgecell_train.config_checks import MAX_EPOCHS
 
 if TYPE_CHECKING:
     from edgecell.tasks.cross_validating import Folds
@@ -70,7 +71,8 @@ def train(
         ),
     ] = False,
     epochs: Annotated[
-        int | None, _option("Passes over the training images.", _TRAINING, min=1)
+        int | None,
+        _option("Passes over the training images.", _TRAINING, min=1, max=MAX_EPOCHS),
     ] = None,
     batch_size: Annotated[int | None, _option("Images a step.", _TRAINING, min=1)] = None,
     optimizer: Annotated[

@@ -18,16 +18,18 @@ from edgecell.tasks import training
 from edgecell.tasks.cross_validating_tables import summary
 from edgecell.tasks.file_lock import locked
 from edgecell.tasks.training import Asked, Request, Teller
-from edgecell.tasks.training_request import resolve, small_data_note
+from edgecell.tasks.training_images import open_images
+from edgecell.tasks.training_request import resolve
 from edgecell_export.card import figures
 from edgecell_export.tensorflow import import_keras
 from edgecell_runtime import codec
-from edgecell_runtime.errors import RunError, TrainingError, UsageError
+from edgecell_runtime.errors import RunError, StorageError, TrainingError, UsageError
 from edgecell_runtime.files import check_folder, replacing, storage_errors, write_text
 from edgecell_runtime.manifest import Evaluation
-from edgecell_train import checkpoints, optimization
+from edgecell_train import checkpoints
 from edgecell_train.checkpoints import Unfinished, UnfinishedRecord
 from edgecell_train.config import TrainConfig
+from edgecell_train.config_checks import check
 from edgecell_train.config_files import CONFIG, toml_text
 from edgecell_train.cross_validation import (
     RESULT,
@@ -107,8 +109,7 @@ def folds_asked(request: Request, runs: Path) -> Folds | None:
     config = resolve(request)
     if not config.folds or config.fold:
         return None
-    if request.small_data:
-        console.say(small_data_note())
+    training.say_recipe(request, config)
     return Folds(config, runs, cache=request.cache)
 
 
@@ -118,7 +119,7 @@ def cross_validate(folds: Folds) -> Validated:
     Raises:
         EdgecellError: The images, the options or the disk do not allow it; finished folds are kept.
     """
-    optimization.check(folds.config)
+    check(folds.config)
     check_folder(folds.runs)
     if not folds.config.data:
         console.say(training.DRAWN)
@@ -146,7 +147,7 @@ def _begin(folds: Folds) -> Path:
         EdgecellError: There are too few patients, or the folder cannot be made.
     """
     config = folds.config
-    with training.open_images(config, folds.runs) as images:
+    with open_images(config, folds.runs) as images:
         name = training.preset_of(config, len(images.labels)).name
         found = list(images)
         check_folds(
@@ -178,13 +179,10 @@ def _train_fold(folder: Path, number: int, folds: Folds, teller: _FoldTeller) ->
     run = _trained(inside)
     if run is None:
         unfinished = _fold_unfinished(inside, folder, config)
-        run = training.train_asked(Asked(config, unfinished, folds.cache), inside, teller)
+        asked = Asked(config, unfinished, folds.cache, fold_name(number))
+        run = training.train_asked(asked, inside, teller)
     require_options(run, config)
     with storage_errors(named):
-        if run.folder != named.resolve():
-            run.folder.replace(named)
-        run = find_run(named)
-        training.write_run_report(run, teller)
         named.replace(folder / fold_name(number))
     shutil.rmtree(inside, ignore_errors=True)
     console.say(f"{teller.prefix}: {_short(run.record.evaluation)}")
@@ -255,18 +253,7 @@ def _unfinished(wanted: str, runs: Path) -> Path | None:
         UsageError: It is finished.
     """
     if wanted == "latest":
-        single = [
-            path.parent.name for path in runs.glob(f"{checkpoints.PREFIX}*/{checkpoints.RECORD}")
-        ]
-        newest = max((name.removeprefix(checkpoints.PREFIX) for name in single), default="")
-        folders = sorted(
-            path.parent
-            for path in runs.glob(f"*-folds*/{CONFIG}")
-            if is_cross_validation(path.parent) and not (path.parent / RESULT).exists()
-        )
-        if folders and folders[-1].name[:_STAMP] >= newest[:_STAMP]:
-            return folders[-1]
-        return None
+        return _newest(runs)
     for folder in (Path(wanted), runs / wanted):
         if is_cross_validation(folder):
             if (folder / RESULT).exists():
@@ -276,6 +263,28 @@ def _unfinished(wanted: str, runs: Path) -> Path | None:
                 )
             return folder
     return None
+
+
+def _newest(runs: Path) -> Path | None:
+    """The newest unfinished cross-validation; None where a single training is newer.
+
+    What another process trains counts only where there is nothing else.
+    """
+    folders = sorted(
+        (
+            path.parent
+            for path in runs.glob(f"*-folds*/{CONFIG}")
+            if is_cross_validation(path.parent) and not (path.parent / RESULT).exists()
+        ),
+        reverse=True,
+    )
+    single = checkpoints.newest_free(runs)
+    for folder in folders:
+        if folder.name[:_STAMP] < single[:_STAMP]:
+            return None
+        with contextlib.suppress(StorageError), locked(folder):
+            return folder
+    return folders[0] if folders and not single else None
 
 
 def _short(evaluation: Evaluation) -> str:

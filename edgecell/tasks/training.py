@@ -1,8 +1,6 @@
 """One training as the commands ``train`` and ``demo`` run it: images, progress, report."""
 
-import contextlib
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,27 +8,34 @@ from rich.progress import Progress
 
 from edgecell import console
 from edgecell.console import Table
-from edgecell.drawn_cells import write_drawn_cells
-from edgecell.report import write_report
-from edgecell.tasks.training_request import Request, layers_of, resolve, small_data_note
+from edgecell.tasks.training_images import disputed_images, open_images
+from edgecell.tasks.training_request import (
+    Request,
+    layers_of,
+    resolve,
+    shortened,
+    shortened_note,
+    small_data_note,
+)
 from edgecell_export.card import figure_text, figures
 from edgecell_export.parity import MINIMUM_SAMPLE
 from edgecell_runtime.errors import EdgecellError, UsageError
-from edgecell_runtime.files import check_folder, storage_errors
-from edgecell_runtime.image_tables import disputed_names, match_names
-from edgecell_runtime.labelled import LabelledImages, open_labelled
+from edgecell_runtime.files import check_folder
+from edgecell_runtime.labelled import LabelledImages
 from edgecell_runtime.manifest import Evaluation
-from edgecell_train import optimization
+from edgecell_runtime.wording import counted
+from edgecell_train.caveats import has_own_test_part, lone_images_note
 from edgecell_train.checkpoints import Unfinished, find_unfinished
 from edgecell_train.config import TrainConfig
+from edgecell_train.config_checks import check
 from edgecell_train.config_files import differences, merged
 from edgecell_train.decoded_cache import DecodedCache
-from edgecell_train.explaining import explain
-from edgecell_train.hdf5_images import open_data
 from edgecell_train.labelling import positive_label
 from edgecell_train.presets import Preset, find_preset
+from edgecell_train.presets.base import KerasModel
 from edgecell_train.runs import Run, RunRecord
-from edgecell_train.training import Job, train
+from edgecell_train.same_images import alike_patients_note
+from edgecell_train.training import Job, finished_run, train
 
 __all__ = ["Asked", "Request", "Teller", "result_table", "train_asked", "train_run"]
 
@@ -87,11 +92,13 @@ class Asked:
         config: Every option.
         unfinished: The training that goes on; None begins one.
         cache: Whether decoded images are kept for the next training.
+        name: Of the run's folder; empty takes the time and the preset.
     """
 
     config: TrainConfig
     unfinished: Unfinished | None = None
     cache: bool = True
+    name: str = ""
 
 
 def train_run(request: Request, runs: Path) -> Run:
@@ -104,30 +111,47 @@ def train_run(request: Request, runs: Path) -> Run:
         raise UsageError(f"--out {runs} is a file; expected a folder to put runs into.")
     check_folder(runs)
     asked = _asked(request, runs)
-    optimization.check(asked.config)
-    if request.small_data:
-        console.say(small_data_note())
+    check(asked.config)
+    say_recipe(request, asked.config)
     if not asked.config.data:
         console.say(DRAWN)
     if asked.unfinished is not None:
         runs = asked.unfinished.folder.parent
     run = train_asked(asked, runs, Teller())
-    write_run_report(run, Teller())
     _say_what_to_know(run)
     return run
 
 
+def say_recipe(request: Request, config: TrainConfig) -> None:
+    """Says what a recipe sets, and what of it did not fit."""
+    if request.small_data:
+        console.say(small_data_note())
+    note = shortened_note(request, config)
+    if note:
+        console.say(note)
+
+
 def train_asked(asked: Asked, runs: Path, teller: Teller) -> Run:
-    """Trains, and leaves a run that has no report yet.
+    """Trains and reports, and leaves a run; one that is whole already only gets its link.
 
     Raises:
         EdgecellError: The images, the options or the disk do not allow it.
     """
     config = asked.config
+    whole = None if asked.unfinished is None else finished_run(asked.unfinished)
+    if whole is not None:
+        return whole
+
+    def report(run: Run, images: LabelledImages, model: KerasModel) -> None:
+        write_run_report(run, images, model, teller)
+
     with open_images(config, runs) as images:
         positive_label(images.labels, config.positive or None)
         for note in images.notes:
             teller.note(note)
+        alike = alike_patients_note([image.patient for image in images])
+        if alike:
+            teller.note(alike)
         if config.split == "image" and any(image.patient for image in images):
             teller.note(IMAGE_SPLIT)
         preset = preset_of(config, len(images.labels))
@@ -141,26 +165,30 @@ def train_asked(asked: Asked, runs: Path, teller: Teller) -> Run:
             config=config,
             drawn=not config.data,
             cache=DecodedCache() if asked.cache and config.data else None,
-            disputed=_disputed(config, images),
+            disputed=disputed_images(config, images),
+            name=asked.name,
         )
         with console.progress() as bars:
-            outcome = train(images, job, runs, _Progress(bars, teller), asked.unfinished)
+            outcome = train(images, job, runs, _Progress(bars, teller), asked.unfinished, report)
     for note in outcome.decoded.notes:
         teller.note(note)
     return outcome.run
 
 
-def write_run_report(run: Run, teller: Teller) -> None:
+def write_run_report(run: Run, images: LabelledImages, model: KerasModel, teller: Teller) -> None:
     """Writes what shows people how a run turned out.
 
     Raises:
-        EdgecellError: The run's images cannot be opened, or the report cannot be written.
+        EdgecellError: The report cannot be written.
     """
-    with run.open_images() as images:
-        note = explain(run, images)
-        if note:
-            teller.note(note)
-        write_report(run.folder / "report.html", run, images)
+    # Plots and templates take a second to import, which nobody waits for before the training.
+    from edgecell.report import write_report
+    from edgecell_train.explaining import explain
+
+    note = explain(run, images, model)
+    if note:
+        teller.note(note)
+    write_report(run.folder / "report.html", run, images)
 
 
 def result_table(run: Run) -> Table:
@@ -170,7 +198,8 @@ def result_table(run: Run) -> Table:
     people = people_of(evaluation, record.configuration.get("split") != "image")
     drawn = ", drawn cells" if record.data.drawn else ""
     return Table(
-        f"{record.preset} on {evaluation.n:,} test images, {people}{drawn}{decision_words(record)}",
+        f"{record.preset} on {counted(evaluation.n, 'test image')}, {people}{drawn}"
+        f"{decision_words(record)}",
         ("figure", "value (95 % interval)"),
         [(name, figure_text(figure)) for name, figure in figures(evaluation)],
     )
@@ -180,8 +209,10 @@ def people_of(evaluation: Evaluation, unseen: bool) -> str:
     """Whose images an evaluation is of."""
     if not evaluation.patients:
         return "no known patient"
-    count = f"{evaluation.patients:,}"
-    return f"{count} unseen patients" if unseen else f"{count} patients, who were trained on too"
+    if unseen:
+        return counted(evaluation.patients, "unseen patient")
+    verb = "was" if evaluation.patients == 1 else "were"
+    return f"{counted(evaluation.patients, 'patient')}, who {verb} trained on too"
 
 
 def decision_words(record: RunRecord) -> str:
@@ -218,7 +249,7 @@ def require_same_options(folder: Path, stored: TrainConfig, request: Request) ->
     Raises:
         UsageError: One differs.
     """
-    changed = differences(stored, merged(stored, layers_of(request)))
+    changed = differences(stored, shortened(merged(stored, layers_of(request)), request))
     if changed:
         raise UsageError(
             f"{folder} was begun with another {changed[0]}; a training goes on with the "
@@ -240,37 +271,6 @@ def preset_of(config: TrainConfig, labels: int) -> Preset:
     return preset_of_own_model(config.model, shape, labels, console.say)
 
 
-def _disputed(config: TrainConfig, images: LabelledImages) -> frozenset[str]:
-    if not config.disputed:
-        return frozenset()
-    names = disputed_names(Path(config.disputed))
-    found = match_names(names, [image.name for image in images], config.disputed)
-    return frozenset(found.values())
-
-
-@contextlib.contextmanager
-def open_images(config: TrainConfig, runs: Path) -> Iterator[LabelledImages]:
-    """Opens the images, or draws some in a hidden folder in ``runs`` for the while.
-
-    Raises:
-        EdgecellError: They cannot be opened, or cannot be drawn there.
-    """
-    if config.data:
-        patients = Path(config.patients) if config.patients else None
-        with open_data(Path(config.data), patients=patients) as images:
-            yield images
-        return
-    with storage_errors(runs):
-        runs.mkdir(parents=True, exist_ok=True)
-        # Beside the runs, so that the cells can be moved into the run at its end.
-        folder = tempfile.TemporaryDirectory(prefix=".drawing.", dir=runs)
-    with folder:
-        archive = Path(folder.name) / "cells.zip"
-        write_drawn_cells(archive, seed=config.seed)
-        with open_labelled(archive) as images:
-            yield images
-
-
 def _say_what_to_know(run: Run) -> None:
     for note in run.record.training_notes:
         console.say(note)
@@ -282,19 +282,16 @@ def say_what_to_know(run: Run, teller: Teller) -> None:
     data = run.record.data
     if data.unreadable:
         teller.note(
-            f"{len(data.unreadable)} images could not be read and were left out, such as "
-            f"{data.unreadable[0]}; {run.folder / 'run.json'} lists them."
+            f"Left out: {counted(len(data.unreadable), 'image')} that could not be read, such as "
+            f"{data.unreadable[0]}; {run.folder / 'run.json'} lists all."
         )
     if data.without_patient:
-        teller.note(
-            f"{data.without_patient:,} of {data.images:,} images carry no patient and were split "
-            "one by one; if patients gave several, the figures are too good."
-        )
+        teller.note(lone_images_note(data, has_own_test_part(run.split())))
     if run.record.positive_label is None:
         teller.note("There is no positive label (--positive): sensitivity and AUC are not shown.")
     if run.record.evaluation.n < MINIMUM_SAMPLE:
         teller.note(
-            f"Only {run.record.evaluation.n:,} images were held out. An export compares the "
-            f"converted file on at least {MINIMUM_SAMPLE} of them, and will refuse this run: train "
-            "on more images."
+            f"The test has only {counted(run.record.evaluation.n, 'image')}. An export compares "
+            f"the converted file on at least {MINIMUM_SAMPLE}, and will refuse this run: train on "
+            "more images."
         )

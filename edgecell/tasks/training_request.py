@@ -86,7 +86,32 @@ def resolve(request: Request) -> TrainConfig:
     base = _base(layers)
     if not _last(layers, "data") and _last(layers, "epochs") is None:
         layers = [Layer("drawn cells", {"epochs": DRAWN_EPOCHS}), *layers]
-    return merged(base, [_without_choice(layer) for layer in layers])
+    return shortened(merged(base, [_without_choice(layer) for layer in layers]), request)
+
+
+def shortened(config: TrainConfig, request: Request) -> TrainConfig:
+    """With a recipe's warm-up cut to half of the epochs; one that the user set stays as it is."""
+    most = config.epochs / 2
+    if _sets_warmup(request) or not 0 < most < config.schedule.warmup_epochs:
+        return config
+    schedule = dataclasses.replace(config.schedule, warmup_epochs=most)
+    return dataclasses.replace(config, schedule=schedule)
+
+
+def shortened_note(request: Request, config: TrainConfig) -> str:
+    """Says that the warm-up is not the recipe's; empty where it is, and in what goes on."""
+    if request.resume or _sets_warmup(request):
+        return ""
+    recipe = merged(
+        _base(layers_of(request)), [_without_choice(layer) for layer in layers_of(request)]
+    ).schedule.warmup_epochs
+    found = config.schedule.warmup_epochs
+    if found == recipe:
+        return ""
+    return (
+        f"The recipe's warm-up of {recipe:g} epochs was shortened to {found:g}, half of the "
+        "epochs; schedule.warmup_epochs sets another."
+    )
 
 
 def layers_of(request: Request) -> list[Layer]:
@@ -129,6 +154,16 @@ def _without_choice(layer: Layer) -> Layer:
     """A layer without what the recipe says already."""
     values = {key: value for key, value in layer.values.items() if key not in ("preset", "model")}
     return Layer(layer.place, values)
+
+
+def _sets_warmup(request: Request) -> bool:
+    """Whether the warm-up is the user's own, and no recipe's."""
+    found = False
+    for layer in layers_of(request):
+        section = layer.values.get("schedule")
+        if isinstance(section, Mapping) and "warmup_epochs" in section:
+            found = layer.values is not SMALL_DATA_VALUES
+    return found
 
 
 def _last(layers: Sequence[Layer], key: str) -> Json:

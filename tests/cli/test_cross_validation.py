@@ -15,7 +15,7 @@ from support import folds_child
 from support.command_line import invoke
 from support.tiny_training import TINY, write_cells
 
-from edgecell.tasks import training
+from edgecell import report
 from edgecell.tasks.file_lock import locked
 from edgecell_runtime.errors import TrainingError
 from edgecell_train.checkpoints import Unfinished
@@ -37,7 +37,7 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PRESETS, "tiny", TINY)
-    monkeypatch.setattr(training, "write_report", lambda path, *rest: path.write_text("report"))
+    monkeypatch.setattr(report, "write_report", lambda path, *rest: path.write_text("report"))
     monkeypatch.setattr(Unfinished, "is_due", lambda self: True)
 
 
@@ -133,7 +133,8 @@ def test_killed_cross_validation_goes_on_to_the_same_files(
     done = _child(0, "never", "train", "--resume", wanted, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"with {fold - 1} of 2 folds finished" in done.stderr
-    assert ("Training ..." in done.stderr.split("Fold 2")[0]) == ((fold, where) == (1, "training"))
+    trained = "epoch 2/2" in done.stderr.split("Fold 2")[0]
+    assert trained == ((fold, where) == (1, "training"))
     _assert_same(folder, whole)
 
 

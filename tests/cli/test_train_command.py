@@ -1,14 +1,19 @@
 """``edgecell train`` as people run it, on a tiny preset: repeated, interrupted, refused."""
 
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from support.command_line import invoke
 from support.tiny_training import TINY, write_cells
 
-from edgecell.tasks import training
-from edgecell_train.checkpoints import Unfinished
+from edgecell import report
+from edgecell_train.checkpoints import Unfinished, find_unfinished
 from edgecell_train.config_files import read_config
 from edgecell_train.presets import PRESETS
 from edgecell_train.runs import find_run
@@ -24,7 +29,7 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(PRESETS, "tiny", TINY)
     monkeypatch.setenv("EDGECELL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(training, "write_report", lambda path, *rest: path.write_text("report"))
+    monkeypatch.setattr(report, "write_report", lambda path, *rest: path.write_text("report"))
     monkeypatch.setattr(Unfinished, "is_due", lambda self: True)
 
 
@@ -85,6 +90,135 @@ def test_interrupted_training_says_how_to_go_on_and_does(
     assert list(runs.glob(".unfinished-*")) == []
 
 
+def test_training_interrupted_in_its_report_leaves_no_run_and_only_reports_again(
+    cells: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "write_report", interrupt)
+        stopped = invoke(
+            capsys, "train", "--preset", "tiny", "--data", cells, "--epochs", 2, "--out", tmp_path
+        )
+    assert stopped.status == 130
+    assert "--resume" in stopped.err
+    assert {path.name[:12] for path in tmp_path.iterdir()} == {".unfinished-"[:12], "cache"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "train_epoch", interrupt)
+        done = invoke(capsys, "train", "--resume", "latest", "--out", tmp_path)
+    assert done.status == 0, done.err
+    found = find_run(tmp_path / "latest").folder
+    assert {"report.html", "grad_cam.npz"} <= {path.name for path in found.iterdir()}
+    assert {path.name for path in tmp_path.iterdir()} == {"cache", "latest", found.name}
+
+
+def test_training_killed_when_its_run_has_its_name_leaves_no_second_run(
+    cells: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("edgecell_train.training.point_latest", interrupt)
+        stopped = invoke(
+            capsys, "train", "--preset", "tiny", "--data", cells, "--epochs", 2, "--out", tmp_path
+        )
+    assert stopped.status == 130
+    assert len(list(tmp_path.glob(".unfinished-*"))) == 1
+    (run,) = tmp_path.glob("*-tiny/report.html")
+    done = invoke(capsys, "train", "--resume", "latest", "--out", tmp_path, "--json")
+    assert done.status == 0, done.err
+    assert done.document["run"] == str(run.parent)
+    assert {path.name for path in tmp_path.iterdir()} == {"cache", "latest", run.parent.name}
+
+
+def test_latest_goes_on_with_the_newest_that_no_other_process_trains(
+    cells: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        _interrupt_in_epoch(patch, 2)
+        invoke(capsys, "train", "--preset", "tiny", "--data", cells, "--out", tmp_path)
+    (older,) = tmp_path.glob(".unfinished-*")
+    newer = older.with_name(".unfinished-99991231-235959-tiny")
+    shutil.copytree(older, newer)
+    held = find_unfinished(str(newer), tmp_path)
+    done = invoke(capsys, "train", "--resume", "latest", "--out", tmp_path)
+    assert done.status == 0, done.err
+    assert not older.exists()
+    refused = invoke(capsys, "train", "--resume", "latest", "--out", tmp_path)
+    assert refused.status == 1
+    assert "is being trained by another edgecell" in refused.err
+    held.release()
+
+
+def test_terminated_training_leaves_its_state_as_an_interrupted_one_does(
+    cells: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_epoch = Trainer.train_epoch
+
+    def terminated(self: Trainer, epoch: int, report: object) -> tuple[float, float]:
+        if epoch == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return train_epoch(self, epoch, lambda steps, accuracy: None)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "train_epoch", terminated)
+        stopped = invoke(
+            capsys, "train", "--preset", "tiny", "--data", cells, "--epochs", 2, "--out", tmp_path
+        )
+    assert stopped.status == 143
+    (folder,) = tmp_path.glob(".unfinished-*")
+    assert f"--resume {folder}" in stopped.err
+    assert find_unfinished("latest", tmp_path).has_state
+
+
+def test_full_disk_is_noticed_before_the_first_step(
+    cells: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10_000_000))
+        patch.setattr(Trainer, "train_epoch", interrupt)
+        refused = invoke(
+            capsys, "train", "--preset", "tiny", "--data", cells, "--out", tmp_path, "--no-cache"
+        )
+    assert refused.status == 1
+    assert f"{tmp_path} has 10 MB free, and this training writes up to 17 MB there" in refused.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_second_training_over_the_same_images_needs_no_library_before_keras(
+    cells: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = ("train", "--data", str(cells), "--preset", "logistic", "--size", "12x12", "--out")
+    first = invoke(capsys, *train, tmp_path / "runs", "--epochs", 1)
+    assert first.status == 0, first.err
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", BEFORE_KERAS, *train, str(tmp_path / "runs")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == "[]\n", done.stderr
+
+
+BEFORE_KERAS = """
+import os, sys
+from edgecell.cli import run
+from edgecell_train import training
+
+def fit(*arguments):
+    slow = ("sklearn", "scipy", "matplotlib", "jinja2", "h5py", "keras", "tensorflow")
+    print([name for name in slow if name in sys.modules], flush=True)
+    os._exit(0)
+
+training.fit = fit
+run(sys.argv[1:])
+"""
+
+
 def test_changed_images_are_refused_when_a_training_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -108,6 +242,8 @@ def test_changed_images_are_refused_when_a_training_goes_on(
         (("--learning-rate", "-1"), "optimizer.learning_rate"),
         (("--resume", "latest"), "There is no unfinished training"),
         (("--positive", "ring"), "--positive ring is none of the labels"),
+        (("--epochs", "1000000000"), "equal to 100000"),
+        (("--set", "epochs=1000000000"), "epochs is 1000000000; it takes 100,000 or less."),
     ],
 )
 def test_options_that_make_no_sense_are_refused_and_leave_nothing(

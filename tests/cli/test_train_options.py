@@ -11,10 +11,11 @@ from edgecell.tasks.training_request import (
     Request,
     options_of,
     resolve,
+    shortened_note,
     small_data_note,
 )
 from edgecell_runtime.errors import UsageError
-from edgecell_train.config import SMALL_DATA, Optimizer
+from edgecell_train.config import SMALL_DATA, Optimizer, TrainConfig
 from edgecell_train.config_checks import check
 from edgecell_train.config_files import parse_setting
 from edgecell_train.presets import find_preset
@@ -74,6 +75,42 @@ def test_small_data_lies_between_the_file_and_the_options(tmp_path: Path) -> Non
     assert found.augmentation == SMALL_DATA
     assert (found.schedule.kind, found.stopping.keep) == ("cosine", "best")
     check(found)
+
+
+def test_warm_up_of_a_recipe_is_cut_to_half_of_fewer_epochs_and_that_is_said() -> None:
+    for epochs, warmup in ((1, 0.5), (2, 1.0), (5, 2.5), (6, 3.0), (50, 3.0)):
+        request = Request(options_of({"epochs": epochs, "data": Path("/x")}), small_data=True)
+        found = resolve(request)
+        assert found.schedule.warmup_epochs == warmup
+        check(found)
+        said = shortened_note(request, found)
+        assert (f"warm-up of 3 epochs was shortened to {warmup:g}" in said) == (warmup < 3)
+
+
+def test_warm_up_that_the_user_set_is_refused_where_it_does_not_fit(tmp_path: Path) -> None:
+    path = _file(tmp_path, 'data = "x"\n[schedule]\nkind = "cosine"\nwarmup_epochs = 2.0\n')
+    few = options_of({"epochs": 2})
+    setting = parse_setting("schedule.warmup_epochs=2")
+    for request in (
+        Request(few, path),
+        Request([setting, *few]),
+        Request([setting, *few], small_data=True),
+    ):
+        found = resolve(request)
+        assert (found.schedule.warmup_epochs, shortened_note(request, found)) == (2.0, "")
+        with pytest.raises(UsageError, match="the learning rate would never arrive"):
+            check(found)
+    assert resolve(Request(few, path, small_data=True)).schedule.warmup_epochs == 1.0
+
+
+@pytest.mark.parametrize(("epochs", "fits"), [(100_000, True), (100_001, False)])
+def test_epochs_have_a_bound(epochs: int, fits: bool) -> None:
+    config = TrainConfig(epochs=epochs)
+    if fits:
+        check(config)
+        return
+    with pytest.raises(UsageError, match=f"epochs is {epochs}; it takes 100,000 or less"):
+        check(config)
 
 
 def test_small_data_says_what_it_sets() -> None:

@@ -3,7 +3,7 @@
 python folds_child.py FOLD WHERE ARGUMENTS...
 
 WHERE is ``training`` (in its second epoch), ``report`` (when the fold is trained and not reported),
-``named`` (before it gets its name) or ``never``.
+``named`` (when its run is whole, and not in its place) or ``never``.
 """
 
 import os
@@ -12,9 +12,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from edgecell import report
 from edgecell.cli import run
-from edgecell.tasks import training
+from edgecell.tasks import cross_validating, training
 from edgecell_train.checkpoints import Unfinished
+from edgecell_train.config import TrainConfig
 from edgecell_train.presets import PRESETS
 from edgecell_train.runs import Run
 from edgecell_train.stepping import Trainer
@@ -46,10 +48,16 @@ def main() -> int:
     def reporting(path: Path, *rest: object) -> None:
         die("report")
         path.write_text("report", encoding="utf-8")
+
+    require_options = cross_validating.require_options
+
+    def requiring(one: Run, config: TrainConfig) -> None:
         die("named")
+        require_options(one, config)
 
     training.train_asked = counting
-    training.write_report = reporting
+    report.write_report = reporting
+    cross_validating.require_options = requiring
     Trainer.train_epoch = dying  # type: ignore[method-assign]
     return run(arguments)
 

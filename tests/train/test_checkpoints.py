@@ -1,21 +1,24 @@
 """What an unfinished training keeps: whole, held by one process, and refused when damaged."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from support.tiny_training import CONFIG
 
-from edgecell_runtime.errors import RunError
+from edgecell_runtime.errors import RunError, StorageError
 from edgecell_train.checkpoints import (
     RECORD,
+    REST_BYTES,
     STATE,
     TrainingState,
     Unfinished,
     UnfinishedRecord,
     begin,
     find_unfinished,
+    newest_free,
 )
 from edgecell_train.history import EpochRecord, best_epoch, has_stalled, plateaus
 
@@ -30,6 +33,13 @@ def _state() -> TrainingState:
     rng = np.random.default_rng(0)
     weights = [rng.normal(size=(3, 2)).astype(np.float32) for _ in range(12)]
     return TrainingState(HISTORY, weights, weights[:1], [np.int64(7) * np.ones((), np.int64)])
+
+
+@dataclasses.dataclass(frozen=True)
+class _Usage:
+    """What ``shutil.disk_usage`` says."""
+
+    free: int
 
 
 def _losses(*losses: float) -> list[EpochRecord]:
@@ -97,11 +107,76 @@ def test_training_that_lasts_is_refused_until_it_ends(tmp_path: Path) -> None:
     find_unfinished("latest", tmp_path).release()
 
 
+def test_latest_is_the_newest_that_nobody_trains(tmp_path: Path) -> None:
+    older, newer = begin(tmp_path, WHAT), begin(tmp_path, WHAT)
+    with pytest.raises(RunError, match=f"{newer.folder.name} is being trained by another"):
+        find_unfinished("latest", tmp_path)
+    assert newest_free(tmp_path) == ""
+    older.release()
+    assert older.folder.name.endswith(newest_free(tmp_path))
+    found = find_unfinished("latest", tmp_path)
+    assert found.folder == older.folder
+    newer.release()
+    assert find_unfinished("latest", tmp_path).folder == newer.folder
+
+
+def test_damaged_latest_is_not_passed_over(tmp_path: Path) -> None:
+    for _ in range(2):
+        newer = begin(tmp_path, WHAT)
+        newer.release()
+    (newer.folder / RECORD).write_text("{}")
+    with pytest.raises(RunError, match="lacks the key 'name'"):
+        find_unfinished("latest", tmp_path)
+
+
 def test_removed_training_leaves_nothing(tmp_path: Path) -> None:
     unfinished = begin(tmp_path, WHAT)
     unfinished.save(_state())
     unfinished.remove()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_training_is_out_of_sight_before_its_first_file_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unfinished = begin(tmp_path, WHAT)
+    unfinished.save(_state())
+
+    def killed(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            unfinished.remove()
+    with pytest.raises(RunError, match="There is no unfinished training"):
+        find_unfinished("latest", tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert [begin(tmp_path, WHAT).folder] == list(tmp_path.iterdir()), "it was swept away"
+
+
+@pytest.mark.parametrize(("free", "fits"), [(2500 + REST_BYTES, True), (2499 + REST_BYTES, False)])
+def test_training_needs_room_for_its_state_twice_and_its_model(
+    free: int, fits: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unfinished = begin(tmp_path, WHAT)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: _Usage(free))
+    if fits:
+        unfinished.require_room(state_bytes=1000, model_bytes=500)
+        return
+    with pytest.raises(StorageError, match=r"17 MB free.* up to 17 MB there.* choose another"):
+        unfinished.require_room(state_bytes=1000, model_bytes=500)
+    (unfinished.folder / STATE).write_bytes(b"x")
+    unfinished.require_room(state_bytes=1000, model_bytes=500)
+
+
+def test_name_of_the_run_comes_back_as_a_name_alone(tmp_path: Path) -> None:
+    unfinished = begin(tmp_path, WHAT)
+    assert unfinished.run_name == ""
+    unfinished.name_run("20250101-000000-tiny")
+    assert unfinished.run_name == "20250101-000000-tiny"
+    (unfinished.folder / "run").write_text("../../elsewhere")
+    assert unfinished.run_name == "elsewhere"
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "no npz", "pickled"])

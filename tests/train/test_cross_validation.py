@@ -1,5 +1,8 @@
 """Figures over folds: pooled at each fold's threshold, their spread, and refusals."""
 
+import dataclasses
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,12 +10,16 @@ import pytest
 from numpy.typing import NDArray
 from support.report_page import make_run
 
+from edgecell.tasks.cross_validating_tables import summary
+from edgecell_runtime import codec
 from edgecell_runtime.errors import DataError, RunError
 from edgecell_runtime.manifest import Evaluation, Figure
 from edgecell_train import statistics
 from edgecell_train.config import TrainConfig
-from edgecell_train.cross_validation import pool, pooled_evaluation, spread_of
+from edgecell_train.cross_validation import fold_name, pool, pooled_evaluation, spread_of
+from edgecell_train.runs import Run
 from edgecell_train.statistics import evaluate_tested
+from edgecell_train.tested_runs import write_disputed
 
 LABELS = ("Parasitized", "Uninfected")
 
@@ -102,3 +109,50 @@ def test_folds_of_other_images_are_refused(tmp_path: Path) -> None:
     runs = [make_run(tmp_path / "a"), make_run(tmp_path / "b", labels=("a", "b"))]
     with pytest.raises(DataError, match="is of other images than"):
         pool(runs, TrainConfig(folds=2))
+
+
+def _fold(folder: Path, number: int, disputed: tuple[str, ...] = ()) -> Run:
+    """A fold that tests images of its own."""
+    run = make_run(folder / fold_name(number), wrong=(number,))
+    for file in ("split.csv", "answers.csv"):
+        path = run.folder / file
+        text = path.read_text().replace("/cell ", f"/cell {number}-")
+        path.write_text(re.sub(r",P(\d)", rf",P{number}\1", text))
+    if disputed:
+        write_disputed(run.folder, disputed)
+    data = dataclasses.replace(run.record.data, images=12, patients=6)
+    return dataclasses.replace(run, record=dataclasses.replace(run.record, data=data))
+
+
+def test_figures_without_disputed_images_stand_beside_the_pooled_ones(tmp_path: Path) -> None:
+    disputed = ("Parasitized/cell 1-1.png", "Uninfected/cell 1-1.png", "elsewhere.png")
+    folds = [_fold(tmp_path, 1, disputed), _fold(tmp_path, 2, disputed)]
+    found = pool(folds, TrainConfig(folds=2))
+    assert found.undisputed is not None
+    assert (found.pooled.n, found.undisputed.n) == (12, 10)
+    assert found.pooled.accuracy.value == pytest.approx(8 / 12)
+    assert found.undisputed.accuracy.value == pytest.approx(8 / 10)
+    encoded = json.loads(codec.dumps(found))
+    assert encoded["undisputed"]["accuracy"]["value"] == pytest.approx(0.8)
+    text = summary(found)
+    assert "| figure | pooled (95 % interval) | without 2 disputed images | mean of folds |" in text
+    assert "| accuracy | 0.667 (" in text
+    assert "| 0.800 (" in text
+
+
+def test_there_are_no_figures_without_disputed_images_when_none_is_known(tmp_path: Path) -> None:
+    found = pool([_fold(tmp_path, 1), _fold(tmp_path, 2)], TrainConfig(folds=2))
+    assert found.undisputed is None
+    assert "disputed" not in summary(found)
+
+
+def test_fold_whose_images_are_all_disputed_is_left_out_of_those_figures(tmp_path: Path) -> None:
+    every = tuple(f"{label}/cell 1-{i}.png" for label in LABELS for i in range(3))
+    found = pool([_fold(tmp_path, 1, every), _fold(tmp_path, 2)], TrainConfig(folds=2))
+    assert found.undisputed is not None
+    assert found.undisputed.n == 6
+
+
+def test_cross_validation_at_chance_is_noted(tmp_path: Path) -> None:
+    folds = [_fold(tmp_path, 1), _fold(tmp_path, 2)]
+    assert "has not learned" in pool(folds, TrainConfig(folds=2)).notes[0]

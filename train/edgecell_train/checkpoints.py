@@ -3,37 +3,50 @@
 Beside the runs lies ``.unfinished-<time>-<preset>/`` while a training lasts: ``unfinished.json``
 says what is trained on what, ``state.npz`` holds the weights and the optimiser's state as they were
 at the end of an epoch. Everything random follows from the seed and the epoch, so that nothing else
-has to be kept. Both are replaced as wholes.
+has to be kept. Both are replaced as wholes. ``run`` names the run that is about to be put beside
+it, so that a training which is interrupted just then is not written a second time.
 """
 
+import contextlib
 import datetime
 import importlib
 import os
 import shutil
 import time
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edgecell_runtime import codec
-from edgecell_runtime.errors import ManifestError, RunError
+from edgecell_runtime.errors import ManifestError, RunError, StorageError
 from edgecell_runtime.files import replacing, storage_errors
 from edgecell_train.config import TrainConfig
-from edgecell_train.history import EpochRecord
+from edgecell_train.training_state import TrainingState, read_state, write_state
+
+__all__ = [
+    "TrainingState",
+    "Unfinished",
+    "UnfinishedRecord",
+    "begin",
+    "find_unfinished",
+    "newest_free",
+]
 
 PREFIX: Final = ".unfinished-"
 RECORD: Final = "unfinished.json"
 STATE: Final = "state.npz"
+RUN: Final = "run"
+REMOVED: Final = ".removed-"
+"""What the names of folders begin with that nobody needs; the next training sweeps them away."""
+
+REST_BYTES: Final = 16 << 20
+"""Room for what a run holds besides its model: tables, plots, the report."""
+
 EVERY_S: Final = 20.0
 """Writing a large net's state at every epoch of few images would take longer than training them."""
 
 _LOCK: Final = "lock"
-_HISTORY: Final = "history"
 
 
 @dataclass(frozen=True)
@@ -53,26 +66,8 @@ class UnfinishedRecord:
     labels: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class TrainingState:
-    """A training at the end of an epoch.
-
-    Attributes:
-        history: Its epochs so far.
-        weights: Of the model, in Keras's order, with the averages as the steps left them.
-        kept: Those of the epoch that would be kept if training ended here.
-        optimizer: The optimiser's variables, in Keras's order.
-    """
-
-    history: tuple[EpochRecord, ...]
-    weights: list[NDArray[np.generic]]
-    kept: list[NDArray[np.generic]]
-    optimizer: list[NDArray[np.generic]]
-
-
-@dataclass(frozen=True)
-class _History:
-    epochs: tuple[EpochRecord, ...]
+class _HeldError(RunError):
+    """Another process trains it."""
 
 
 @dataclass
@@ -101,35 +96,61 @@ class Unfinished:
         """Whether there is an epoch to go on from."""
         return (self.folder / STATE).exists()
 
+    @property
+    def state_bytes(self) -> int:
+        """How large the last state is; 0 where there is none."""
+        try:
+            return (self.folder / STATE).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    @property
+    def run_name(self) -> str:
+        """Of the run that was about to be put beside it; empty where none was."""
+        try:
+            return Path((self.folder / RUN).read_text(encoding="utf-8")).name
+        except (OSError, UnicodeDecodeError):
+            return ""
+
+    def name_run(self, name: str) -> None:
+        """Notes the name of the run that is put beside it next.
+
+        Raises:
+            StorageError: It could not be written.
+        """
+        with replacing(self.folder / RUN) as temporary:
+            temporary.write_text(name, encoding="utf-8")
+
+    def require_room(self, state_bytes: int, model_bytes: int) -> None:
+        """Finds out before the training whether the disk takes what it will write.
+
+        That is its state, which is replaced, and so lies there twice for a moment, the run's model,
+        and ``REST_BYTES``. What lies there already is not counted.
+
+        Args:
+            state_bytes: Of one state: the weights, those that are kept, the optimiser's variables.
+            model_bytes: Of the run's model.
+
+        Raises:
+            StorageError: There is less room.
+        """
+        needed = 2 * state_bytes - self.state_bytes + model_bytes + REST_BYTES
+        with storage_errors(self.folder):
+            free = shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise StorageError(
+                f"{self.folder.parent} has {_megabytes(free)} free, and this training writes up to "
+                f"{_megabytes(needed)} there: its state, twice while it is replaced, and the "
+                "model. Make room, or choose another folder with --out."
+            )
+
     def load(self) -> TrainingState | None:
         """The last state; None where the first one was not reached.
 
         Raises:
             RunError: It is damaged.
         """
-        path = self.folder / STATE
-        if not self.has_state:
-            return None
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                history = codec.loads(_History, arrays[_HISTORY].tobytes(), STATE).epochs
-                groups = [
-                    [arrays[name] for name in sorted(arrays.files) if name.startswith(f"{group}/")]
-                    for group in ("weights", "kept", "optimizer")
-                ]
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            EOFError,
-            zipfile.BadZipFile,
-            ManifestError,
-        ) as error:
-            raise RunError(
-                f"{path} is damaged ({error}); the training cannot go on from it. Remove "
-                f"{self.folder} and train again."
-            ) from error
-        return TrainingState(history, *groups)
+        return read_state(self.folder / STATE) if self.has_state else None
 
     def is_due(self) -> bool:
         """Whether the next state is to be written."""
@@ -141,21 +162,20 @@ class Unfinished:
         Raises:
             StorageError: It could not be written; the one before it stays.
         """
-        history = codec.dumps(_History(state.history)).encode()
-        arrays = {_HISTORY: np.frombuffer(history, np.uint8)}
-        for group in ("weights", "kept", "optimizer"):
-            for index, array in enumerate(getattr(state, group)):
-                arrays[f"{group}/{index:06}"] = array
-        with replacing(self.folder / STATE) as temporary, temporary.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
+        write_state(self.folder / STATE, state)
         self._written = self.clock()
 
     def remove(self) -> None:
-        """Removes the folder: the training has come to its end."""
+        """Removes the folder: the training has come to its end.
+
+        Under another name first, so that nobody finds it half removed.
+        """
+        aside = self.folder.with_name(f"{REMOVED}{self.folder.name.removeprefix('.')}")
+        with contextlib.suppress(OSError):
+            self.folder.rename(aside)
         self.release()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for folder in (aside, self.folder):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def release(self) -> None:
         """Lets another process go on."""
@@ -170,6 +190,8 @@ def begin(runs: Path, record: UnfinishedRecord) -> Unfinished:
     Raises:
         StorageError: It could not be made.
     """
+    for left in runs.glob(f"{REMOVED}*"):
+        shutil.rmtree(left, ignore_errors=True)
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
     folder = runs / f"{PREFIX}{stamp}-{record.name}"
     number = 2
@@ -183,23 +205,49 @@ def begin(runs: Path, record: UnfinishedRecord) -> Unfinished:
 
 
 def find_unfinished(wanted: str, runs: Path) -> Unfinished:
-    """The unfinished training of a folder, or the newest in ``runs`` for ``latest``.
+    """The unfinished training of a folder, or the newest that nobody trains for ``latest``.
+
+    Args:
+        wanted: A folder, its name in ``runs``, or ``latest``.
+        runs: Folder of runs.
 
     Raises:
         RunError: There is none, it is damaged, or another process trains it.
     """
-    if wanted == "latest":
-        found = sorted(path.parent for path in runs.glob(f"{PREFIX}*/{RECORD}"))
-        if not found:
-            raise RunError(
-                f"There is no unfinished training in {runs}; expected one that was interrupted. A "
-                "finished one leaves none: repeat it with --config RUN/config.toml."
-            )
-        folder = found[-1]
-    else:
+    if wanted != "latest":
         folder = Path(wanted)
         if not (folder / RECORD).is_file() and (runs / wanted / RECORD).is_file():
             folder = runs / wanted
+        return _opened(folder)
+    found = sorted((path.parent for path in runs.glob(f"{PREFIX}*/{RECORD}")), reverse=True)
+    if not found:
+        raise RunError(
+            f"There is no unfinished training in {runs}; expected one that was interrupted. A "
+            "finished one leaves none: repeat it with --config RUN/config.toml."
+        )
+    for folder in found:
+        with contextlib.suppress(_HeldError):
+            return _opened(folder)
+    return _opened(found[0])  # which says that it is held
+
+
+def newest_free(runs: Path) -> str:
+    """The name of what ``latest`` finds, without its prefix; empty where there is none.
+
+    Raises:
+        RunError: It is damaged.
+    """
+    if not any(runs.glob(f"{PREFIX}*/{RECORD}")):
+        return ""
+    try:
+        found = find_unfinished("latest", runs)
+    except _HeldError:
+        return ""
+    found.release()
+    return found.folder.name.removeprefix(PREFIX)
+
+
+def _opened(folder: Path) -> Unfinished:
     path = folder / RECORD
     if not path.is_file():
         raise RunError(
@@ -215,19 +263,28 @@ def find_unfinished(wanted: str, runs: Path) -> Unfinished:
     return Unfinished(folder, record)
 
 
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.0f} MB"
+
+
 def _lock(folder: Path) -> int | None:
     """Holds a folder for this process, however that ends; None where there are no such locks."""
     try:
         fcntl = importlib.import_module("fcntl")
     except ModuleNotFoundError:
         return None
-    with storage_errors(folder):
-        descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        with storage_errors(folder):
+            descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    except StorageError as error:
+        if folder.exists():
+            raise
+        raise _HeldError(f"{folder} was just brought to its end by another edgecell.") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(descriptor)
-        raise RunError(
+        raise _HeldError(
             f"{folder} is being trained by another edgecell; expected one that was interrupted. "
             "Wait for it, or stop it first."
         ) from error

@@ -1,7 +1,7 @@
 """Whether the numbers of a ``TrainConfig`` make sense, before anything slow begins."""
 
 import math
-from typing import get_args
+from typing import Final, get_args
 
 from edgecell_runtime.errors import UsageError
 from edgecell_train.config import (
@@ -18,6 +18,9 @@ from edgecell_train.config import (
     ThresholdRule,
     TrainConfig,
 )
+
+MAX_EPOCHS: Final = 100_000
+"""No training of images has more; a slip of the finger would never end."""
 
 
 def check(config: TrainConfig) -> None:
@@ -48,6 +51,7 @@ def _check_run(config: TrainConfig) -> None:
         )
     _require("seed", config.seed, 0 <= config.seed < 2**32, "0 to 4294967295")
     _require("epochs", config.epochs, config.epochs >= 1, "1 or more")
+    _require("epochs", config.epochs, config.epochs <= MAX_EPOCHS, f"{MAX_EPOCHS:,} or less")
     _require("batch_size", config.batch_size, config.batch_size >= 1, "1 or more")
     _require("memory_mb", config.memory_mb, config.memory_mb >= 0, "0 or more")
     _one_of("class_weights", config.class_weights, get_args(ClassWeights))

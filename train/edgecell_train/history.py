@@ -1,7 +1,11 @@
 """What a training remembers of its epochs, and what follows from it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from edgecell_runtime.errors import RunError
 
 
 @dataclass(frozen=True)
@@ -56,3 +60,68 @@ def plateaus(history: Sequence[EpochRecord], patience: int) -> int:
         if waited >= patience:
             found, waited = found + 1, 0
     return found
+
+
+def averages_note(kept: EpochRecord) -> str:
+    """What estimating BatchNormalization's averages anew did to the kept epoch; may be empty.
+
+    Args:
+        kept: The epoch whose weights were kept.
+    """
+    loss, accuracy = kept.validation_loss_before, kept.validation_accuracy_before
+    if loss is None or accuracy is None:
+        return ""
+    note = (
+        "BatchNormalization's averages were estimated anew at the end of every epoch (Wu and "
+        f"Johnson 2021). In the kept epoch, {kept.epoch}, that changed the validation loss from "
+        f"{loss:.3f} to {kept.validation_loss:.3f}, and the accuracy from {accuracy:.2%} to "
+        f"{kept.validation_accuracy:.2%}."
+    )
+    worse = []
+    if round(kept.validation_loss, 3) > round(loss, 3):
+        worse.append("loss")
+    if round(kept.validation_accuracy, 4) < round(accuracy, 4):
+        worse.append("accuracy")
+    if not worse:
+        return note
+    return (
+        f"{note} There it made the {' and the '.join(worse)} worse; "
+        "--set reestimate_averages=false trains without it."
+    )
+
+
+def read_history(path: Path) -> tuple[EpochRecord, ...]:
+    """Reads the history that a run keeps; empty where the file is not there.
+
+    Args:
+        path: ``history.csv`` of the run; the columns ``..._before`` may be missing, as earlier
+            versions did not write them.
+
+    Raises:
+        RunError: It cannot be read, or is damaged.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return tuple(_epoch(row) for row in csv.DictReader(file))
+    except FileNotFoundError:
+        return ()
+    except (OSError, csv.Error, KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{path} cannot be read as a history: {error}. Restore the run, or train it again."
+        ) from error
+
+
+def _epoch(row: Mapping[str, str]) -> EpochRecord:
+    optional = {
+        field.name: float(row[field.name])
+        for field in fields(EpochRecord)
+        if field.name.endswith("_before") and row.get(field.name)
+    }
+    return EpochRecord(
+        int(row["epoch"]),
+        float(row["loss"]),
+        float(row["accuracy"]),
+        float(row["validation_loss"]),
+        float(row["validation_accuracy"]),
+        **optional,
+    )

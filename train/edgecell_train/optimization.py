@@ -1,6 +1,8 @@
 """What moves the weights, how fast, and what holds them back."""
 
+import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -8,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgecell_export.tensorflow import import_keras
 from edgecell_runtime.errors import UsageError
-from edgecell_train.config import ClassWeights, Regularization, TrainConfig
+from edgecell_train.config import ClassWeights, Optimizer, Regularization, TrainConfig
 from edgecell_train.config_checks import check
 from edgecell_train.presets.base import KerasModel
 
@@ -18,6 +20,7 @@ __all__ = [
     "class_weights",
     "learning_rates",
     "optimizer",
+    "training_bytes",
 ]
 
 KerasOptimizer = Any
@@ -27,6 +30,24 @@ _NOT_DECAYED: Final = ("bias", "beta", "gamma")
 """Weight decay is for kernels; these shift and scale."""
 
 _KERNELS: Final = ("kernel", "depthwise_kernel", "pointwise_kernel")
+
+_SLOTS: Final = {"adam": 2, "adamw": 2, "sgd": 0, "rmsprop": 1, "adadelta": 2}
+"""Variables that each optimiser keeps for every trained one; momentum is one more."""
+
+_FLOAT_BYTES: Final = 4
+
+
+@dataclass(frozen=True)
+class TrainingBytes:
+    """What a training writes.
+
+    Attributes:
+        state: Of one state: the weights, those that are kept, the optimiser's variables.
+        model: Of the finished model.
+    """
+
+    state: int
+    model: int
 
 
 def optimizer(config: TrainConfig, steps_an_epoch: int) -> KerasOptimizer:
@@ -127,6 +148,28 @@ def class_weights(truth: NDArray[np.int64], kind: ClassWeights) -> dict[int, flo
     classes = np.unique(truth)
     weights = compute_class_weight(kind, classes=classes, y=truth)
     return {int(x): float(weight) for x, weight in zip(classes, weights, strict=True)}
+
+
+def training_bytes(model: KerasModel, optimizer: Optimizer) -> TrainingBytes:
+    """How much a training writes, from the number of the model's parameters, all of them float32.
+
+    Names and a few numbers are left out: some kilobytes.
+
+    Args:
+        model: A built model.
+        optimizer: What will move its weights.
+    """
+    weights = _parameters(model.weights)
+    trained = _parameters(model.trainable_weights)
+    slots = _SLOTS[optimizer.name] + bool(optimizer.momentum)
+    return TrainingBytes(
+        _FLOAT_BYTES * (2 * weights + slots * trained),
+        _FLOAT_BYTES * weights,
+    )
+
+
+def _parameters(variables: list[Any]) -> int:
+    return sum(math.prod(variable.shape) for variable in variables)
 
 
 def _made(keras: Any, config: TrainConfig, rate: Any) -> KerasOptimizer:

@@ -2,43 +2,45 @@
 
 import contextlib
 import datetime
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecell_runtime.errors import DataError, TrainingError
-from edgecell_runtime.files import replacing, storage_errors
+from edgecell_runtime.files import replacing
 from edgecell_runtime.labelled import LabelledImages
-from edgecell_runtime.preprocess import PreprocessSpec
 from edgecell_train import checkpoints, feeding, optimization
+from edgecell_train.caveats import chance_note
 from edgecell_train.checkpoints import Unfinished, UnfinishedRecord
-from edgecell_train.config import TrainConfig
 from edgecell_train.config_files import scalars
 from edgecell_train.decisions import Decided, decide, logits_of_outputs
-from edgecell_train.decoded_cache import DecodedCache
-from edgecell_train.decoding import Decoded, decode
-from edgecell_train.fitting import Fitted, LabelledPixels, Subject, fit
-from edgecell_train.labelling import Labelling, head_of, positive_label, preprocessing
-from edgecell_train.presets import Preset
+from edgecell_train.decoding import Decoded
+from edgecell_train.fitting import Fitted, Subject, fit
+from edgecell_train.history import averages_note
+from edgecell_train.labelling import positive_label
+from edgecell_train.preparing import Job, Watcher, Work, prepare
+from edgecell_train.presets.base import KerasModel
 from edgecell_train.run_writing import Findings, write_run
 from edgecell_train.runs import (
     DRAWN_CELLS,
+    RECORD,
     DataRecord,
     Run,
     RunRecord,
+    find_run,
     point_latest,
     weights_sha256,
 )
-from edgecell_train.split import Fold, leak_note, split
+from edgecell_train.same_images import alike_patients_note, copies_note
+from edgecell_train.split import leak_note
 from edgecell_train.statistics import Tested, evaluate_tested
 
-__all__ = ["Job", "Outcome", "Watcher", "averages_note", "positive_label", "train"]
+__all__ = ["Job", "Outcome", "Report", "Watcher", "finished_run", "positive_label", "train"]
 
 _LIBRARIES: Final = (
     "edgecell",
@@ -50,35 +52,6 @@ _LIBRARIES: Final = (
     "pillow",
     "scikit-learn",
 )
-
-
-@dataclass(frozen=True)
-class Job:
-    """One training.
-
-    Attributes:
-        preset: The model.
-        config: Every option.
-        drawn: Whether the images are drawn cells, which then become part of the run.
-        cache: Where decoded images are kept for the next training; None keeps none.
-        disputed: Names of images whose label somebody disputes.
-    """
-
-    preset: Preset
-    config: TrainConfig
-    drawn: bool = False
-    cache: DecodedCache | None = None
-    disputed: frozenset[str] = frozenset()
-
-
-class Watcher(Protocol):
-    """Follows a training."""
-
-    def stage(self, name: str) -> Callable[[int, int, str], None]:
-        """Begins a stage; what it returns is called with steps done, all steps, and words."""
-
-    def left(self, folder: Path) -> None:
-        """Told where a training that fails or is interrupted left what it can go on from."""
 
 
 @dataclass(frozen=True)
@@ -98,30 +71,8 @@ class Outcome:
     probabilities: NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class _Work:
-    """What is known once the images are read."""
-
-    job: Job
-    images: LabelledImages
-    positive: str | None
-    labelling: Labelling
-    spec: PreprocessSpec
-    decoded: Decoded
-    parts: NDArray[np.str_]
-
-    @property
-    def subject(self) -> Subject:
-        return Subject(self.job.preset, self.job.config, self.spec.shape, self.labelling)
-
-    def part(self, name: str) -> LabelledPixels:
-        rows = np.flatnonzero(self.parts == name)
-        index = {label: i for i, label in enumerate(self.images.labels)}
-        truth = np.array([index[self.decoded.images[row].label] for row in rows], np.int64)
-        return LabelledPixels(self.decoded.pixels, truth, rows)
-
-    def patients(self, name: str) -> list[str | None]:
-        return [self.decoded.images[i].patient for i in np.flatnonzero(self.parts == name)]
+Report = Callable[[Run, LabelledImages, KerasModel], None]
+"""Adds what shows people how a run turned out, from its open images and its loaded model."""
 
 
 def train(
@@ -130,11 +81,12 @@ def train(
     runs: Path,
     watcher: Watcher,
     unfinished: Unfinished | None = None,
+    report: Report | None = None,
 ) -> Outcome:
     """Trains, tests once on the test patients, and leaves a run.
 
-    The run gets its name at the end. Interrupted after the first epochs, a training leaves the
-    hidden folder that it can go on from, and nothing else.
+    The run gets its name at the end, when all that belongs to it is written. Interrupted after the
+    first epochs, a training leaves the hidden folder that it can go on from, and nothing else.
 
     Args:
         images: The labelled images.
@@ -142,6 +94,7 @@ def train(
         runs: Folder of runs; ``latest`` in it points to the new one.
         watcher: Follows the progress.
         unfinished: The training that goes on; None begins one.
+        report: Adds to the run before it gets its name; None adds nothing.
 
     Raises:
         UsageError: The options make no sense, for these images or at all.
@@ -150,7 +103,7 @@ def train(
         RunError: The unfinished training is damaged.
         StorageError: The run could not be written; nothing was left of it.
     """
-    work = _prepare(images, job, runs, watcher)
+    work = prepare(images, job, runs, watcher)
     decoded = work.decoded
     unfinished = unfinished or checkpoints.begin(
         runs,
@@ -159,7 +112,7 @@ def train(
     with _kept(unfinished, watcher):
         _require_same_data(unfinished, work)
         fitted = fit(
-            work.subject,
+            _subject(work, unfinished),
             work.part("training"),
             work.part("validation"),
             watcher.stage("Training"),
@@ -169,29 +122,61 @@ def train(
         decided = _decide(work, fitted)
         found = _findings(work, fitted, decided)
         record = _record(work, fitted, decided, found.tested)
-        folder = _new_folder(runs, record)
+        told(1, 1, "")
+        folder = runs / job.name if job.name else _new_folder(runs, record)
         with replacing(folder) as temporary:
             write_run(temporary, record, found)
+            if report is not None:
+                told = watcher.stage("Writing the report")
+                report(Run(temporary, record), images, fitted.model)
+                told(1, 1, "")
             if job.drawn:
                 images.close()
                 images.location.replace(temporary / DRAWN_CELLS)
+            unfinished.name_run(folder.name)
         point_latest(folder)
     unfinished.remove()
-    told(1, 1, "")
     return Outcome(Run(folder.resolve(), record), decoded, work.parts, found.tested.probabilities)
 
 
-def averages_note(fitted: Fitted) -> str:
-    """What estimating BatchNormalization's averages anew did to the kept epoch; may be empty."""
-    kept = fitted.kept
-    if kept.validation_loss_before is None or kept.validation_accuracy_before is None:
-        return ""
-    return (
-        "BatchNormalization's averages were estimated anew at the end of every epoch (Wu and "
-        f"Johnson 2021). In the kept epoch, {kept.epoch}, that took the validation loss from "
-        f"{kept.validation_loss_before:.3f} to {kept.validation_loss:.3f}, and the accuracy from "
-        f"{kept.validation_accuracy_before:.2%} to {kept.validation_accuracy:.2%}."
-    )
+def finished_run(unfinished: Unfinished) -> Run | None:
+    """The run of a training that was interrupted when all was written; None where it goes on.
+
+    ``latest`` points to it, and nothing is left to go on from.
+
+    Raises:
+        RunError: The run is damaged.
+        StorageError: The link could not be made.
+    """
+    folder = unfinished.folder.parent / (unfinished.run_name or unfinished.folder.name)
+    if not (folder / RECORD).is_file():
+        return None
+    run = find_run(folder)
+    point_latest(folder)
+    unfinished.remove()
+    return run
+
+
+@dataclass(frozen=True)
+class _Roomy(Subject):
+    """A subject that is built where there is room for what its training writes."""
+
+    unfinished: Unfinished
+
+    def build(self) -> KerasModel:
+        model = super().build()
+        # When it is built again at the end, its state lies there.
+        if not self.unfinished.has_state:
+            size = optimization.training_bytes(model, self.config.optimizer)
+            self.unfinished.require_room(size.state, size.model)
+        return model
+
+
+def _subject(work: Work, unfinished: Unfinished) -> Subject:
+    known = unfinished.state_bytes
+    if known:  # at least half of a state are the weights, twice
+        unfinished.require_room(known, known // 2)
+    return _Roomy(work.job.preset, work.job.config, work.spec.shape, work.labelling, unfinished)
 
 
 @contextlib.contextmanager
@@ -211,42 +196,7 @@ def _kept(unfinished: Unfinished, watcher: Watcher) -> Iterator[None]:
         raise
 
 
-def _prepare(images: LabelledImages, job: Job, runs: Path, watcher: Watcher) -> _Work:
-    """Checks all that can be checked, then reads and splits the images."""
-    config = job.config
-    optimization.check(config)
-    positive = positive_label(images.labels, config.positive or None)
-    labelling = Labelling(images.labels, head_of(job.preset, images.labels, positive))
-    spec = preprocessing(job.preset, config.size)
-    _require_writable(runs)
-    reading = watcher.stage("Reading images")
-    decoded = decode(
-        images,
-        spec,
-        lambda done, total: reading(done, total, ""),
-        cache=job.cache,
-        memory_mb=config.memory_mb,
-    )
-    parts = split(
-        [image.label for image in decoded.images],
-        [image.patient for image in decoded.images],
-        config.seed,
-        [image.part for image in decoded.images],
-        config.split,
-        Fold(config.fold, config.folds) if config.folds else None,
-    )
-    return _Work(job, images, positive, labelling, spec, decoded, parts)
-
-
-def _require_writable(runs: Path) -> None:
-    """Finds out before the training, and not after it, whether a run can be put there."""
-    with storage_errors(runs):
-        runs.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=runs):
-            pass
-
-
-def _require_same_data(unfinished: Unfinished, work: _Work) -> None:
+def _require_same_data(unfinished: Unfinished, work: Work) -> None:
     record = unfinished.record
     if record.data_sha256 != work.decoded.data_sha256 or record.labels != work.images.labels:
         raise DataError(
@@ -255,14 +205,14 @@ def _require_same_data(unfinished: Unfinished, work: _Work) -> None:
         )
 
 
-def _decide(work: _Work, fitted: Fitted) -> Decided:
+def _decide(work: Work, fitted: Fitted) -> Decided:
     validation = work.part("validation")
     labels, head = work.labelling.labels, work.labelling.head
     logits = logits_of_outputs(feeding.answers(fitted.model, validation), head)
     return decide(work.job.config.decision, head, labels, work.positive, validation.truth, logits)
 
 
-def _findings(work: _Work, fitted: Fitted, decided: Decided) -> Findings:
+def _findings(work: Work, fitted: Fitted, decided: Decided) -> Findings:
     """Tests the model, once."""
     testing = work.part("test")
     labels, head = work.labelling.labels, work.labelling.head
@@ -287,7 +237,7 @@ def _findings(work: _Work, fitted: Fitted, decided: Decided) -> Findings:
     )
 
 
-def _data_record(work: _Work) -> DataRecord:
+def _data_record(work: Work) -> DataRecord:
     images, decoded, drawn = work.images, work.decoded, work.job.drawn
     patients = [image.patient for image in decoded.images]
     return DataRecord(
@@ -297,13 +247,21 @@ def _data_record(work: _Work) -> DataRecord:
         patients=len(set(patients) - {None}),
         without_patient=patients.count(None),
         unreadable=tuple(name for name, _ in decoded.unreadable),
-        notes=(*images.notes, *decoded.notes),
+        notes=(*images.notes, *decoded.notes, *filter(None, [alike_patients_note(patients)])),
         drawn=drawn,
     )
 
 
-def _record(work: _Work, fitted: Fitted, decided: Decided, tested: Tested) -> RunRecord:
+def _record(work: Work, fitted: Fitted, decided: Decided, tested: Tested) -> RunRecord:
     job, patients = work.job, [image.patient for image in work.decoded.images]
+    evaluation = evaluate_tested(tested)
+    notes = (
+        leak_note(patients, work.parts),
+        copies_note(work.decoded.sha256, patients, work.parts.tolist()),
+        averages_note(fitted.kept),
+        decided.note,
+        chance_note(evaluation, tested),
+    )
     return RunRecord(
         preset=job.preset.name,
         configuration=scalars(job.config),
@@ -316,14 +274,12 @@ def _record(work: _Work, fitted: Fitted, decided: Decided, tested: Tested) -> Ru
         weights_sha256=weights_sha256(fitted.model),
         versions=_versions(),
         time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        evaluation=evaluate_tested(tested),
+        evaluation=evaluation,
         kept_epoch=fitted.kept_epoch,
         temperature=decided.temperature,
         threshold=decided.threshold,
         threshold_rule=decided.rule,
-        training_notes=tuple(
-            filter(None, (leak_note(patients, work.parts), averages_note(fitted), decided.note))
-        ),
+        training_notes=tuple(filter(None, notes)),
     )
 
 

@@ -1,0 +1,142 @@
+"""All that a training does before its net is built: checks, reading the images, the split."""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecell_runtime.files import storage_errors
+from edgecell_runtime.labelled import LabelledImages
+from edgecell_runtime.preprocess import PreprocessSpec
+from edgecell_train.config import TrainConfig
+from edgecell_train.config_checks import check
+from edgecell_train.decoded_cache import DecodedCache
+from edgecell_train.decoding import Decoded, decode
+from edgecell_train.feeding import LabelledPixels
+from edgecell_train.kept_splits import Dealt, kept_split
+from edgecell_train.labelling import Labelling, head_of, positive_label, preprocessing
+from edgecell_train.presets import Preset
+from edgecell_train.same_images import kept_together
+from edgecell_train.split import Fold, split
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training.
+
+    Attributes:
+        preset: The model.
+        config: Every option.
+        drawn: Whether the images are drawn cells, which then become part of the run.
+        cache: Where decoded images and splits are kept for the next training; None keeps none.
+        disputed: Names of images whose label somebody disputes.
+        name: Of the run's folder; empty takes the time and the preset.
+    """
+
+    preset: Preset
+    config: TrainConfig
+    drawn: bool = False
+    cache: DecodedCache | None = None
+    disputed: frozenset[str] = frozenset()
+    name: str = ""
+
+
+class Watcher(Protocol):
+    """Follows a training."""
+
+    def stage(self, name: str) -> Callable[[int, int, str], None]:
+        """Begins a stage; what it returns is called with steps done, all steps, and words."""
+
+    def left(self, folder: Path) -> None:
+        """Told where a training that fails or is interrupted left what it can go on from."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is known once the images are read.
+
+    Attributes:
+        job: What is trained and how.
+        images: The open set.
+        positive: The positive label, if there is one.
+        labelling: The labels, and the head.
+        spec: The preprocessing.
+        decoded: The readable images.
+        parts: str (n,), the part of the split of each image.
+    """
+
+    job: Job
+    images: LabelledImages
+    positive: str | None
+    labelling: Labelling
+    spec: PreprocessSpec
+    decoded: Decoded
+    parts: NDArray[np.str_]
+
+    def part(self, name: str) -> LabelledPixels:
+        """The images of one part of the split."""
+        rows = np.flatnonzero(self.parts == name)
+        index = {label: i for i, label in enumerate(self.images.labels)}
+        truth = np.array([index[self.decoded.images[row].label] for row in rows], np.int64)
+        return LabelledPixels(self.decoded.pixels, truth, rows)
+
+    def patients(self, name: str) -> list[str | None]:
+        """The patient of each image of one part."""
+        return [self.decoded.images[i].patient for i in np.flatnonzero(self.parts == name)]
+
+
+def prepare(images: LabelledImages, job: Job, runs: Path, watcher: Watcher) -> Work:
+    """Checks all that can be checked, then reads and splits the images.
+
+    Args:
+        images: The labelled images.
+        job: What to train and how.
+        runs: Folder of runs.
+        watcher: Follows the reading.
+
+    Raises:
+        UsageError: The options make no sense, for these images or at all.
+        DataError: The images cannot be used.
+        StorageError: No run can be put there.
+    """
+    config = job.config
+    check(config)
+    positive = positive_label(images.labels, config.positive or None)
+    labelling = Labelling(images.labels, head_of(job.preset, images.labels, positive))
+    spec = preprocessing(job.preset, config.size)
+    _require_writable(runs)
+    reading = watcher.stage("Reading images")
+    decoded = decode(
+        images,
+        spec,
+        lambda done, total: reading(done, total, ""),
+        cache=job.cache,
+        memory_mb=config.memory_mb,
+    )
+    return Work(job, images, positive, labelling, spec, decoded, _parts(job, decoded))
+
+
+def _parts(job: Job, decoded: Decoded) -> NDArray[np.str_]:
+    """The split, from the cache where it was dealt before."""
+    config, images = job.config, decoded.images
+    labels, given = [image.label for image in images], [image.part for image in images]
+    known = [None if config.split == "image" else image.patient for image in images]
+    groups = kept_together(known, decoded.sha256, given)
+    fold = Fold(config.fold, config.folds) if config.folds else None
+    return kept_split(
+        job.cache,
+        Dealt(labels, groups, given, (config.seed, config.fold, config.folds)),
+        lambda: split(labels, groups, config.seed, given, fold=fold),
+    )
+
+
+def _require_writable(runs: Path) -> None:
+    """Finds out before the training, and not after it, whether a run can be put there."""
+    with storage_errors(runs):
+        runs.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=runs):
+            pass
