@@ -1,15 +1,16 @@
 """The report of a run: one HTML file for people, without anything to load from elsewhere."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecell.report_pictures import Sample, heated, picture
 from edgecell.report_plots import Plots, draw
+from edgecell.report_rendering import render
 from edgecell.report_tables import (
     BenchmarkRow,
     ConfusionCell,
@@ -22,18 +23,19 @@ from edgecell.report_tables import (
     figure_rows,
     split_cells,
 )
-from edgecell_export.card import RESEARCH_USE
+from edgecell_export.card import RESEARCH_USE, rule_words
 from edgecell_export.source import Answer
-from edgecell_runtime.errors import MissingPartError
 from edgecell_runtime.files import write_text
 from edgecell_runtime.labelled import LabelledImages
 from edgecell_runtime.manifest import Evaluation
 from edgecell_runtime.measure import BenchmarkResult
 from edgecell_runtime.metrics import Counts
 from edgecell_runtime.system import SystemInfo
+from edgecell_train.caveats import chance_note, has_own_test_part, lone_images_note
 from edgecell_train.explaining import explained
+from edgecell_train.history import EpochRecord, averages_note, read_history
 from edgecell_train.patient_table import PatientRow, patient_rows
-from edgecell_train.runs import Run, RunRecord
+from edgecell_train.runs import HISTORY, Run, RunRecord
 from edgecell_train.split import PARTS
 from edgecell_train.statistics import Tested, evaluate_tested
 from edgecell_train.tested_runs import by_lot, disputed_of, is_right, tested_of
@@ -42,6 +44,7 @@ _SAMPLES_PER_CLASS: Final = 8
 _SAMPLES: Final = 32
 _MISTAKES: Final = 8
 _KEY_FIGURES: Final = 4
+_MANY_LABELS: Final = 5
 
 
 def render_report(
@@ -63,9 +66,7 @@ def render_report(
         RunError: The run is damaged.
         MissingPartError: jinja2 is not installed.
     """
-    page = _page(run, images, benchmark, system)
-    html: str = _environment().get_template("report.html.jinja").render(page=page)
-    return html.encode("utf-8", "backslashreplace").decode()  # file names may hold any byte
+    return render("report.html.jinja", _page(run, images, benchmark, system))
 
 
 def write_report(
@@ -93,8 +94,14 @@ class Page:
         name: Of the run.
         record: What it says of itself.
         research_use: What the software is not for.
-        figures: All figures; the first few stand above the others.
-        key_figures: How many.
+        key_figures: The first few figures, which are shown large.
+        figures: The others.
+        chance: That the net does no better than chance; empty where it does.
+        lone: What follows from images without a patient; empty where each has one.
+        own_test_part: Whether the set brought its own test part along.
+        rule: What chose the threshold, in words.
+        at: The threshold, for the head of a column.
+        many: Whether there are so many labels that each gets less room.
         disputed: How many test images have a disputed label.
         samples: Test images by class, drawn by lot.
         mistakes: The surest ones.
@@ -110,13 +117,21 @@ class Page:
         split: Images and patients by class, then by part.
         split_total: Of all classes.
         crossing: Patients in more than one part.
+        averages: What estimating BatchNormalization's averages anew did to the kept epoch.
+        notes: The record's notes on the training that stand nowhere else on the page.
     """
 
     name: str
     record: RunRecord
     research_use: str
+    key_figures: tuple[FigureRow, ...]
     figures: tuple[FigureRow, ...]
-    key_figures: int
+    chance: str
+    lone: str
+    own_test_part: bool
+    rule: str
+    at: str
+    many: bool
     disputed: int
     samples: dict[str, tuple[Sample, ...]]
     mistakes: tuple[Sample, ...]
@@ -132,6 +147,8 @@ class Page:
     split: dict[str, tuple[SplitCell, ...]]
     split_total: tuple[SplitCell, ...]
     crossing: tuple[str, ...]
+    averages: str
+    notes: tuple[str, ...]
 
 
 class _Samples:
@@ -188,18 +205,28 @@ def _page(
     worst = sorted(wrong, key=lambda answer: (-max(answer.probabilities), answer.image.name))
     names = disputed_of(run)
     disputed = np.array([answer.image.name in names for answer in samples.answers])
+    figures = tuple(figure_rows(record, _undisputed(tested, ~disputed)))
+    history = read_history(run.folder / HISTORY)
+    chance, averages = chance_note(record.evaluation, tested), _averages(history, record)
+    own_test_part, crossing = has_own_test_part(rows), crossing_patients(rows)
     return Page(
         name=run.folder.name,
         record=record,
         research_use=RESEARCH_USE,
-        figures=tuple(figure_rows(record, _undisputed(tested, ~disputed))),
-        key_figures=_KEY_FIGURES,
+        key_figures=figures[:_KEY_FIGURES],
+        figures=figures[_KEY_FIGURES:],
+        chance=chance,
+        lone=lone_images_note(record.data, own_test_part),
+        own_test_part=own_test_part,
+        rule=rule_words(record.threshold_rule, people=bool(record.data.patients) and not crossing),
+        at=f"at {record.threshold:.3g}",
+        many=len(record.labels) >= _MANY_LABELS,
         disputed=int(disputed.sum()),
         samples=samples.by_class(),
         mistakes=tuple(map(samples.of, worst[:_MISTAKES])),
         wrong=len(wrong),
         looks=samples.looks(),
-        plots=draw(run, tested),
+        plots=draw(run, tested, history),
         confusion=confusion(tested),
         decisions=decision_counts(tested),
         patients=tuple(_patients(tested)),
@@ -211,8 +238,15 @@ def _page(
             for label in record.labels
         },
         split_total=split_cells(rows),
-        crossing=crossing_patients(rows),
+        crossing=crossing,
+        averages=averages,
+        notes=tuple(note for note in record.training_notes if note not in (chance, averages)),
     )
+
+
+def _averages(history: Sequence[EpochRecord], record: RunRecord) -> str:
+    kept = [epoch for epoch in history if epoch.epoch == record.kept_epoch]
+    return averages_note(kept[0]) if kept else ""
 
 
 def _undisputed(tested: Tested, wanted: NDArray[np.bool_]) -> Evaluation | None:
@@ -225,28 +259,3 @@ def _patients(tested: Tested) -> list[PatientRow]:
     if not any(tested.patients):
         return []
     return sorted(patient_rows(tested), key=lambda row: row.accuracy)
-
-
-def _environment() -> Any:
-    try:
-        import jinja2
-    except ImportError as error:
-        raise MissingPartError(
-            "A report needs jinja2: pip install 'edgecell[train]' (Python 3.11 to 3.13)."
-        ) from error
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("edgecell"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    filters: dict[str, Callable[[float], str]] = {
-        "number": lambda value: f"{value:,}",
-        "fraction": lambda value: f"{value:.3f}",
-        "percent": lambda value: f"{value * 100:.1f} %",
-        "points": lambda value: f"{value * 100:+.2f}".replace("-", "−"),  # noqa: RUF001 - a minus
-        "short": lambda value: f"{value:,.2f}" if abs(value) < 10 else f"{value:,.1f}",
-    }
-    environment.filters.update(filters)
-    return environment

@@ -3,17 +3,14 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
-from edgecell_export.card import figures
+from edgecell_export.card import AT_THRESHOLD, figures
 from edgecell_runtime import metrics
 from edgecell_runtime.manifest import Evaluation, Figure
 from edgecell_runtime.measure import BenchmarkResult
 from edgecell_train.runs import RunRecord, SplitRow
 from edgecell_train.split import PARTS
 from edgecell_train.statistics import Tested
-
-_BY_THRESHOLD: Final = frozenset({"sensitivity", "specificity", "precision", "F1"})
 
 
 @dataclass(frozen=True)
@@ -74,26 +71,25 @@ def figure_rows(record: RunRecord, undisputed: Evaluation | None) -> list[Figure
     """
     positive = record.positive_label
     meanings = {
-        "accuracy": "of all test images got the right label",
+        "accuracy": "of all test images got the right label, taking the likeliest",
         "sensitivity": f"of those that show {positive} were found",
         "specificity": f"of those that do not show {positive} were left alone",
         "precision": f"of those that were taken for {positive} do show it",
         "F1": "harmonic mean of precision and sensitivity",
-        "macro F1": "mean of the classes' F1, each class counting the same",
+        "macro F1": "mean of the classes' F1 for the likeliest label, each class counting the same",
         "AUC": f"chance that an image of {positive} scores above one of another class",
         "average precision": f"precision on the way from the surest {positive} image to the last",
         "Brier score": "mean squared error of the probabilities; 0 is perfect",
         "calibration error": "mean distance between how sure and how right the model is (15 bins); "
         "0 is perfect, and chance alone makes it larger",
     }
-    at = _BY_THRESHOLD if record.threshold != 0.5 else frozenset[str]()
+    at = f" (decided from a probability of {record.threshold:.3g} on)"
     without = dict(figures(undisputed)) if undisputed is not None else {}
     return [
         FigureRow(
             name,
             figure,
-            meanings[name]
-            + (f" (from a probability of {record.threshold:.3g} on)" if name in at else ""),
+            meanings[name] + (at if name in AT_THRESHOLD else ""),
             without.get(name),
         )
         for name, figure in figures(record.evaluation)

@@ -21,14 +21,25 @@ def compare(
     as_json: JsonOption = False,
     output: OutputOption = None,
 ) -> None:
-    """Sets runs side by side on the test images that all have, with a paired test over patients."""
-    console.check_output(output)
-    from edgecell.tasks import comparing
+    """Sets runs side by side on the test images that all have, with a paired test over patients.
 
-    comparison = comparing.compare_runs(runs)
+    --output FILE.html writes a page with the validation curves of all runs and what was trained
+    differently.
+    """
+    console.check_output(output)
+    from edgecell.report_comparison import write_comparison
+    from edgecell.tasks import comparing
+    from edgecell_train.comparing import compare as compare_runs
+
+    found = comparing.find_runs(runs)
+    comparison = compare_runs(found)
     document = comparing.document(comparison)
     for note in comparison.notes:
         console.warn(note)
-    console.write(document, [comparing.raw_table(comparison)], output)
+    if output is not None and output.suffix == ".html":
+        write_comparison(output, comparison, found)
+        console.say(f"Written to {output}")
+    else:
+        console.write(document, [comparing.raw_table(comparison)], output)
     console.present(document, comparing.tables(comparison), as_json=as_json, output=None)
     console.say(comparing.METHOD)

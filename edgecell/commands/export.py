@@ -87,4 +87,4 @@ def export(
         as_json=as_json,
         output=output,
     )
-    console.say("Next: edgecell bench")
+    console.say(f"Next: {exporting.next_command(request, done)}")

@@ -9,12 +9,15 @@ from edgecell_export.card import figure_text, figures
 from edgecell_runtime import codec
 from edgecell_runtime.codec import Json
 from edgecell_runtime.errors import UsageError
-from edgecell_train.comparing import Comparison, compare
-from edgecell_train.runs import find_run
+from edgecell_runtime.wording import counted
+from edgecell_train.comparing import ComparedRun, Comparison
+from edgecell_train.runs import Run, find_run
 
 METHOD: Final = (
-    "Intervals: 95 %, bootstrap over patients, for differences with the same patients drawn for "
-    "both runs. p: sign-flip test over patients, two-sided; for means over images only."
+    "The accuracy is of the likeliest label; sensitivity, specificity, precision and F1 are of "
+    "decisions at each run's own threshold. Intervals: 95 %, bootstrap over patients, for "
+    "differences with the same patients drawn for both runs. p: sign-flip test over patients, "
+    "two-sided; for means over images only."
 )
 
 _NAMES: Final = {
@@ -27,14 +30,14 @@ _NAMES: Final = {
 }
 
 
-def compare_runs(paths: Sequence[Path]) -> Comparison:
-    """Compares runs with the first of them.
+def find_runs(paths: Sequence[Path]) -> list[Run]:
+    """The runs that are to be compared.
 
     Args:
         paths: Their folders, or their names in ``runs/``.
 
     Raises:
-        EdgecellError: There are fewer than two, one is given twice, or they cannot be compared.
+        EdgecellError: One is none, damaged, or given twice.
     """
     runs = [find_run(path) for path in paths]
     folders = [run.folder.resolve() for run in runs]
@@ -43,7 +46,7 @@ def compare_runs(paths: Sequence[Path]) -> Comparison:
             raise UsageError(
                 f"{path} is the run {folder}, which is given twice; expected different runs."
             )
-    return compare(runs)
+    return runs
 
 
 def document(comparison: Comparison) -> Json:
@@ -72,16 +75,25 @@ def document(comparison: Comparison) -> Json:
 
 def tables(comparison: Comparison) -> list[Table]:
     """The result for people: the figures of all runs, then the differences from the first."""
-    people = f"{comparison.patients:,} patients" if comparison.patients else "no known patient"
-    runs = comparison.runs
+    patients, runs = comparison.patients, comparison.runs
+    people = counted(patients, "patient") if patients else "no known patient"
+    decided = (
+        "; accuracy of the likeliest label, the rest at each run's threshold"
+        if _decides(runs)
+        else ""
+    )
     found = [dict(figures(run.evaluation)) for run in runs]
+    rows = [
+        (name, *(figure_text(of[name]) if name in of else "-" for of in found))
+        for name in dict.fromkeys(name for of in found for name in of)
+    ]
+    if decided:
+        rows.insert(0, ("threshold", *(f"{run.threshold:.3g}" for run in runs)))
     side_by_side = Table(
-        f"{len(runs)} runs on the same {comparison.n:,} test images, {people}",
+        f"{counted(len(runs), 'run')} on the same {counted(comparison.n, 'test image')}, {people}"
+        f"{decided}",
         ("figure", *(f"{run.name} ({run.preset})" for run in runs)),
-        [
-            (name, *(figure_text(of[name]) if name in of else "-" for of in found))
-            for name in dict.fromkeys(name for of in found for name in of)
-        ],
+        rows,
     )
     differences = [
         Table(
@@ -89,7 +101,7 @@ def tables(comparison: Comparison) -> list[Table]:
             ("figure", "difference (95 % interval)", "p"),
             [
                 (
-                    _NAMES.get(one.figure, one.figure),
+                    figure_name(one.figure),
                     f"{one.value:+.3f} ({one.low:+.3f} to {one.high:+.3f})",
                     "-" if one.p is None else p_text(one.p),
                 )
@@ -99,6 +111,11 @@ def tables(comparison: Comparison) -> list[Table]:
         for run in runs[1:]
     ]
     return [side_by_side, *differences]
+
+
+def figure_name(name: str) -> str:
+    """What people call a figure of ``Evaluation``."""
+    return _NAMES.get(name, name)
 
 
 def raw_table(comparison: Comparison) -> Table:
@@ -113,7 +130,7 @@ def raw_table(comparison: Comparison) -> Table:
             (
                 run.name,
                 "difference",
-                _NAMES.get(one.figure, one.figure),
+                figure_name(one.figure),
                 str(one.value),
                 str(one.low),
                 str(one.high),
@@ -128,6 +145,10 @@ def raw_table(comparison: Comparison) -> Table:
 def p_text(p: float) -> str:
     """A p-value with as many digits as it deserves."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _decides(runs: Sequence[ComparedRun]) -> bool:
+    return any(run.evaluation.sensitivity is not None for run in runs)
 
 
 def _without_sample(evaluation: Json) -> Json:

@@ -9,6 +9,7 @@ from edgecell.tasks.training import people_of
 from edgecell_export.card import figure_text, figures
 from edgecell_runtime import codec
 from edgecell_runtime.manifest import Evaluation, Figure
+from edgecell_runtime.wording import counted
 from edgecell_train.cross_validation import CrossValidation, Spread
 
 
@@ -24,10 +25,25 @@ def tables(result: CrossValidation) -> list[Table]:
     pooled = result.pooled
     people = people_of(pooled, result.split == "patient")
     drawn = ", drawn cells" if result.drawn else ""
+    decided = (
+        ""
+        if result.positive_label is None
+        else "; accuracy of the likeliest label, the rest at each fold's threshold"
+    )
+    without = _undisputed(result)
     together = Table(
-        f"{result.preset}, {result.folds} folds: {pooled.n:,} test images, {people}{drawn}",
-        ("figure", "pooled (95 % interval)", "mean of folds", "standard deviation"),
-        [(name, figure_text(one), *_spread_texts(result, one)) for name, one in figures(pooled)],
+        f"{result.preset}, {counted(result.folds, 'fold')}: {counted(pooled.n, 'test image')}, "
+        f"{people}{drawn}{decided}",
+        ("figure", "pooled (95 % interval)", *without, "mean of folds", "standard deviation"),
+        [
+            (
+                name,
+                figure_text(one),
+                *(texts.get(name, "-") for texts in without.values()),
+                *_spread_texts(result, one),
+            )
+            for name, one in figures(pooled)
+        ],
     )
     names = [name for name, _ in figures(pooled)]
     each = Table(
@@ -52,6 +68,15 @@ def summary(result: CrossValidation) -> str:
     """The result in Markdown."""
     shown = "\n".join(console.markdown_table(table) for table in tables(result))
     return "\n\n".join([shown.rstrip("\n"), result.method, *result.notes]) + "\n"
+
+
+def _undisputed(result: CrossValidation) -> dict[str, dict[str, str]]:
+    """Columns without the disputed images, by title: each figure's text. None without such."""
+    if result.undisputed is None:
+        return {}
+    disputed = counted(result.pooled.n - result.undisputed.n, "disputed image")
+    found = {name: figure_text(one) for name, one in figures(result.undisputed)}
+    return {f"without {disputed}": found}
 
 
 def _spread_texts(result: CrossValidation, one: Figure) -> tuple[str, str]:

@@ -1,5 +1,7 @@
 """Exports of a run as the commands ``export`` and ``demo`` make them."""
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -100,6 +102,15 @@ def export_run(request: Request) -> list[Done]:
             ) as exporter,
         ):
             return [_export(exporter, one, request.recipe, folder) for one in converters]
+
+
+def next_command(request: Request, done: Sequence[Done]) -> str:
+    """The command that measures what was written, to be pasted."""
+    arguments = [console.shown(one.exported.path) for one in done]
+    if request.data is not None and request.out is None:
+        # Outside a run all images would be taken, those that were trained on too.
+        arguments += ["--data", str(request.data)]
+    return shlex.join(["edgecell", "bench", *arguments])
 
 
 def _converters(request: Request) -> list[Converter]:

@@ -187,7 +187,7 @@ def _source(manifest: Manifest) -> _Rows:
         rows += [
             (
                 "calibration",
-                f"{calibration.count:,} images of training patients, seed {calibration.seed}, "
+                f"{calibration.count:,} training images, seed {calibration.seed}, "
                 f"{calibration.ranges} ranges",
             ),
             ("calibration (SHA-256)", calibration.sha256),

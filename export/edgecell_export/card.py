@@ -1,6 +1,7 @@
 """The model card: the manifest in words, for people; it is never parsed."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from edgecell_export.operators import Operators
 from edgecell_export.recipes import RECIPES
@@ -10,6 +11,9 @@ RESEARCH_USE = (
     "Research software and no medical device. It must not be used to diagnose, nor to decide about "
     "anyone's treatment."
 )
+
+AT_THRESHOLD: Final = frozenset({"sensitivity", "specificity", "precision", "F1"})
+"""Figures of decisions at the threshold."""
 
 
 def model_card(name: str, manifest: Manifest, operators: Operators, size_bytes: int) -> str:
@@ -44,7 +48,7 @@ def _identity(
         yield (
             "positive",
             f"{manifest.positive_label} at a probability of {manifest.threshold:g} or more "
-            f"({manifest.threshold_rule})",
+            f"({rule_words(manifest.threshold_rule, people=_by_patient(manifest))})",
         )
     yield "recipe", f"{manifest.recipe}: {recipe_words(manifest)}"
     yield "made for", "any processor" if manifest.target == "any" else manifest.target
@@ -64,6 +68,27 @@ def recipe_words(manifest: Manifest) -> str:
     floats = ", ".join(layer.name for layer in manifest.float_layers)
     words = "" if recipe is None else recipe.summary
     return f"{words}, but for {floats}" if floats else words
+
+
+def rule_words(rule: str, *, people: bool) -> str:
+    """What chose the threshold, in words.
+
+    Args:
+        rule: As the manifest has it: ``fixed``, ``youden`` or such as ``sensitivity >= 0.95``.
+        people: Whether validation was on patients of its own.
+    """
+    where = f"on the validation {'patients' if people else 'images'}"
+    if rule == "youden":
+        return f"the highest sensitivity + specificity - 1 {where}"
+    if rule.startswith("sensitivity"):
+        return f"the highest specificity at a {rule} {where}"
+    return rule
+
+
+def _by_patient(manifest: Manifest) -> bool:
+    """Whether training, validation and test were of different patients, as far as is known."""
+    known = manifest.evaluation is None or manifest.evaluation.patients > 0
+    return known and manifest.source.configuration.get("split") != "image"
 
 
 def _parity(manifest: Manifest) -> Iterator[tuple[str, str]]:
@@ -87,7 +112,15 @@ def _evaluation(manifest: Manifest) -> Iterator[tuple[str, str]]:
         return
     yield "images", f"{evaluation.n:,}"
     yield "patients", f"{evaluation.patients:,}" if evaluation.patients else "unknown"
-    yield from ((name, figure_text(figure)) for name, figure in figures(evaluation))
+    for name, figure in figures(evaluation):
+        yield name + _decided_by(name, manifest), figure_text(figure)
+
+
+def _decided_by(name: str, manifest: Manifest) -> str:
+    """Which decision a figure is of; the accuracy is of another one than most."""
+    if name == "accuracy":
+        return " (of the likeliest label)"
+    return f" (at {manifest.threshold:.3g})" if name in AT_THRESHOLD else ""
 
 
 def figures(evaluation: Evaluation) -> list[tuple[str, Figure]]:
@@ -123,7 +156,8 @@ def _origin(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "data (SHA-256)", source.data_sha256
     if manifest.calibration is not None:
         calibration = manifest.calibration
-        count = f"{calibration.count}, from training patients only"
+        of = "training patients" if _by_patient(manifest) else "training images"
+        count = f"{calibration.count:,}, from {of} only"
         yield "calibration images", f"{count}; {calibration.ranges} ranges"
     yield "libraries", ", ".join(f"{name} {version}" for name, version in source.versions.items())
 

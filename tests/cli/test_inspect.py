@@ -79,7 +79,7 @@ def test_document_is_the_whole_artifact(
         "rate 0.001",
         "seed 5",
         "weights (SHA-256) 2222",
-        "256 images of training patients, seed 11",
+        "256 training images, seed 11",
         "version of keras 3.15.1",
         "target cortex-m55",
     ],

@@ -13,6 +13,7 @@ from support.report_page import FIGURE, Seen, make_run
 
 from edgecell import report_plots
 from edgecell.report import render_report, write_report
+from edgecell.report_pictures import png_data_uri
 from edgecell_export.card import RESEARCH_USE
 from edgecell_runtime.errors import RunError
 from edgecell_runtime.heads import Head, HeadKind
@@ -20,8 +21,10 @@ from edgecell_runtime.labelled import open_labelled
 from edgecell_runtime.manifest import Evaluation, Figure
 from edgecell_runtime.measure import BenchmarkResult, LatencyStats
 from edgecell_runtime.system import SystemInfo
+from edgecell_train import plots as drawn_plots
 from edgecell_train.explaining import HEAT
-from edgecell_train.runs import ANSWERS, SPLIT, Run
+from edgecell_train.history import EpochRecord, averages_note
+from edgecell_train.runs import ANSWERS, HISTORY, SPLIT, Run, csv_text
 from edgecell_train.tested_runs import write_disputed
 
 PLOT = encoded(gradient(), "PNG")
@@ -153,7 +156,7 @@ def test_report_warns_when_images_name_no_patient(tmp_path: Path) -> None:
 
 def test_report_warns_when_some_images_name_no_patient(tmp_path: Path) -> None:
     text = seen(with_data(make_run(tmp_path), without_patient=2)).text
-    assert "2 images of 6 name no patient" in text
+    assert "2 images of 6 without a patient" in text
     assert "the figures may be too good" in text
 
 
@@ -229,7 +232,7 @@ def test_report_needs_neither_images_nor_plot(tmp_path: Path) -> None:
     (tmp_path / "history.png").unlink()
     page = Seen(render_report(run, None))
     assert page.text.count("The file is no longer there.") == 6
-    assert "history.png is not there" in page.text
+    assert "history.png are not there" in page.text
     assert not page.pictures()
 
 
@@ -279,7 +282,9 @@ def test_report_warns_when_a_patient_is_in_two_parts(tmp_path: Path) -> None:
     split = (tmp_path / SPLIT).read_text().replace("P1,test", "P1,training", 1)
     (tmp_path / SPLIT).write_text(split)
     text = seen(run).text
-    assert "1 patient with images in more than one part, such as P1" in text
+    assert "1 patient with images in more than one part of the split, such as P1" in text
+    assert text.index("such as P1") < text.index("accuracy")
+    assert "other images of these patients were trained on" in text
     assert "No patient is in two parts." not in text
 
 
@@ -360,28 +365,37 @@ def test_report_draws_curves_and_reliability(tmp_path: Path) -> None:
         assert image.format == "PNG"
 
 
-def test_report_gives_all_figures_in_a_table(tmp_path: Path) -> None:
+def test_report_gives_each_figure_once_the_first_ones_large(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     more = dataclasses.replace(run.record.evaluation, f1=Figure(0.5, 0.4, 0.6), brier=FIGURE)
     page = seen(with_record(run, evaluation=more))
-    assert page.row("F1") == ["0.500 0.400 to 0.600", "harmonic mean of precision and sensitivity"]
+    assert page.row("F1") == [
+        "0.500 0.400 to 0.600",
+        "harmonic mean of precision and sensitivity (decided from a probability of 0.5 on)",
+    ]
     assert page.row("Brier score")[0] == "0.900 0.812 to 0.954"
+    assert page.text.count("95 % interval 0.812 to 0.954") == 3
+    assert all(row[0] != "accuracy" for row in page.rows)
 
 
 def test_report_gives_figures_without_disputed_images_beside_those_on_all(tmp_path: Path) -> None:
     run = make_run(tmp_path, wrong=[1])
+    run = with_record(run, evaluation=dataclasses.replace(run.record.evaluation, precision=FIGURE))
     assert "disputed" not in seen(run).text
     write_disputed(tmp_path, ["Parasitized/cell 1.png", "Uninfected/cell 1.png", "elsewhere.png"])
     page = seen(run)
-    assert "Without 2 disputed images" in page.text
-    assert page.row("accuracy")[:2] == ["0.900 0.812 to 0.954", "1.000 1.000 to 1.000"]
+    assert "Somebody disputes the label of 2 test images" in page.text
+    assert "interval 0.812 to 0.954 1.000 (1.000 to 1.000) without disputed labels" in page.text
+    assert page.row("precision")[1] == "1.000 1.000 to 1.000"
     assert "an opinion and not the truth" in page.text
 
 
 def test_report_says_what_the_threshold_decides(tmp_path: Path) -> None:
     run = with_record(make_run(tmp_path, each=4, wrong=[0]), threshold=0.3, threshold_rule="youden")
     text = seen(run).text
-    assert "counts as Parasitized from a probability of 0.3 on (youden)" in text
+    rule = "the highest sensitivity + specificity - 1 on the validation patients"
+    assert f"counts as Parasitized from a probability of 0.3 on: {rule}." in text
+    assert "youden" not in text
     assert "3 of 4 that show Parasitized were found, and 1 of 4 others were taken for it" in text
 
 
@@ -399,7 +413,7 @@ def test_report_has_no_curves_of_decisions_with_more_classes_and_no_positive_lab
 def test_report_lists_patients_the_worst_first(tmp_path: Path) -> None:
     page = seen(make_run(tmp_path, wrong=[1]))
     text = page.text[page.text.index("Each patient") :]
-    assert "The 3 patients of the test" in text
+    assert "3 patients of the test" in text
     assert text.index("P1 2") < text.index("P0 2") < text.index("P2 2")
     assert page.row("P1") == ["2", "1", "0.000", "0.000", "0.000", "0.500"]
 
@@ -504,3 +518,79 @@ def test_report_says_why_the_epoch_was_kept(
     (text,) = seen(with_record(make_run(tmp_path), configuration=options)).row("Weights kept")
     assert words in text
     assert ("estimated anew" in text) == (not options)
+
+
+HISTORY_COLUMNS = [field.name for field in dataclasses.fields(EpochRecord)]
+
+
+def with_history(run: Run, *records: EpochRecord) -> Run:
+    rows = [dataclasses.astuple(record) for record in records]
+    (run.folder / HISTORY).write_text(csv_text(HISTORY_COLUMNS, rows))
+    return with_record(run, kept_epoch=len(records))
+
+
+@pytest.mark.usefixtures("drawing")
+def test_report_shows_the_curves_with_and_without_the_averages(tmp_path: Path) -> None:
+    kept = EpochRecord(1, 0.7, 0.5, 0.6, 0.8, 0.9, 0.55)
+    note = averages_note(kept)
+    run = with_record(with_history(make_run(tmp_path), kept), training_notes=(note, "Another."))
+    page = seen(run)
+    (uri, *_) = plots(page).values()
+    assert uri == png_data_uri(drawn_plots.history([kept], 1))
+    assert "With and without the averages estimated anew." in page.text
+    assert page.text.count("that changed the validation loss from 0.900 to 0.600") == 1
+    assert page.row("Notes on the training") == ["Another."]
+
+
+def test_report_says_nothing_of_the_averages_when_they_were_not_estimated(tmp_path: Path) -> None:
+    text = seen(with_history(make_run(tmp_path), EpochRecord(1, 0.7, 0.5, 0.6, 0.8))).text
+    assert "With and without" not in text
+
+
+def test_report_warns_of_a_net_at_chance_beside_its_figures(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    assert "has not learned" not in seen(run).text
+    poor = dataclasses.replace(run.record.evaluation, auc=Figure(0.55, 0.41, 0.63))
+    page = seen(with_record(run, evaluation=poor))
+    assert "interval of its AUC, 0.410 to 0.630, includes 0.5" in page.text
+    assert page.text.index("has not learned") < page.text.index("accuracy")
+
+
+def test_report_says_which_figures_are_of_the_likeliest_label(tmp_path: Path) -> None:
+    run = with_record(make_run(tmp_path, wrong=[1]), threshold=0.3)
+    text = seen(run).text
+    assert "got the right label, taking the likeliest" in text
+    assert "were found (decided from a probability of 0.3 on)" in text
+    assert "a column the likeliest label, whatever the threshold" in text
+    assert "got a wrong label (the likeliest counts, not the decision at the threshold)" in text
+    assert "Accuracy likeliest label Sensitivity at 0.3 Specificity at 0.3" in text
+
+
+def test_report_speaks_of_an_own_test_part_and_not_of_lone_images(tmp_path: Path) -> None:
+    run = make_run(tmp_path, patients=False)
+    for file in (SPLIT, ANSWERS):
+        text = (tmp_path / file).read_text()
+        for i in range(3):
+            text = text.replace(f"cell {i}.png", f"x_test-{i:05}")
+        (tmp_path / file).write_text(text)
+    text = Seen(render_report(run, None)).text
+    assert "The test part is the set's own" in text
+    assert "one by one" not in text
+
+
+def test_report_gives_each_of_many_classes_less_room(tmp_path: Path) -> None:
+    page = seen(make_run(tmp_path, labels=[str(i) for i in range(10)], wrong=[0]))
+    (counts,) = [row for row in page.rows if row[0] == "7" and len(row) == 11]
+    assert counts[8:10] == ["2 66.7 %", "1"]
+    headings = "".join(f" {i} true: {i}" for i in range(10))
+    assert headings not in page.text
+    assert len(page.pictures()) == 30 + 8
+
+
+def test_report_counts_one_image_of_one_patient_in_the_singular(tmp_path: Path) -> None:
+    run = make_run(tmp_path, each=1)
+    evaluation = dataclasses.replace(run.record.evaluation, n=1, patients=1)
+    text = seen(with_record(run, evaluation=evaluation)).text
+    assert "1 test image from 1 patient" in text
+    for wrong in (" 1 images", " 1 patients", " 1 test images"):
+        assert wrong not in text

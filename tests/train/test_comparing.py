@@ -97,7 +97,7 @@ def test_only_images_that_all_runs_tested_count_in_any_order(tmp_path: Path) -> 
     assert found.n == 20
     assert [run.tested for run in found.runs] == [24, 20, 24]
     assert len({run.evaluation for run in found.runs}) == 1
-    assert "on the 20 test images that all runs have" in found.notes[0]
+    assert "on 20 test images that all runs have" in found.notes[0]
     assert "not adjusted" in found.notes[1]
 
 
@@ -160,7 +160,7 @@ def test_single_run_is_refused(tmp_path: Path) -> None:
 def test_images_without_a_patient_are_said_to_be_such(tmp_path: Path) -> None:
     found = compare([make_run(tmp_path / name, patients=False) for name in "ab"])
     assert found.patients == 0
-    assert "6 of 6 images carry no patient" in found.notes[0]
+    assert "6 images of 6 without a patient" in found.notes[0]
 
 
 def test_p_is_the_share_of_all_patterns_of_signs_that_are_as_far_from_0() -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgecell_runtime.errors import DataError, UsageError
 from edgecell_runtime.manifest import Evaluation
+from edgecell_runtime.wording import counted
 from edgecell_train.bootstrap import BOUNDS, Groups, Statistic, resample
 from edgecell_train.figures import Ratio
 from edgecell_train.runs import Run
@@ -270,13 +271,14 @@ def _notes(runs: Sequence[ComparedRun], shared: Tested) -> tuple[str, ...]:
     if any(run.tested != n for run in runs):
         sizes = ", ".join(f"{run.name} {run.tested:,}" for run in runs)
         notes.append(
-            f"Compared on the {n:,} test images that all runs have; each has of its own: {sizes}."
+            f"Compared on {counted(n, 'test image')} that all runs have; each has of its own: "
+            f"{sizes}."
         )
     lone = sum(patient is None for patient in shared.patients)
     if lone:
         notes.append(
-            f"{lone:,} of {n:,} images carry no patient and count as one of their own each; if "
-            "patients gave several, intervals are too narrow and p-values too small."
+            f"{counted(lone, 'image')} of {n:,} without a patient, each counted as a patient of "
+            "its own; if patients gave several, intervals are too narrow and p-values too small."
         )
     if len(runs) > 2:
         notes.append("The p-values are not adjusted for the number of comparisons.")

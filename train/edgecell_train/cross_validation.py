@@ -17,11 +17,12 @@ from edgecell_runtime.errors import DataError, RunError
 from edgecell_runtime.manifest import Evaluation, Figure
 from edgecell_train import figures
 from edgecell_train.bootstrap import Groups, figure, resample
+from edgecell_train.caveats import chance_note, dealing_notes
 from edgecell_train.config import SplitRule, TrainConfig
 from edgecell_train.config_files import CONFIG, differences, merged, read_config
 from edgecell_train.runs import Run, find_run
 from edgecell_train.statistics import Tested, statistics_of
-from edgecell_train.tested_runs import tested_of
+from edgecell_train.tested_runs import disputed_of, tested_of
 
 RESULT: Final = "cross-validation.json"
 RESAMPLES: Final = 2000
@@ -86,6 +87,8 @@ class CrossValidation:
         data_sha256: Of the images.
         drawn: Whether the program drew them.
         pooled: Over all images, each answered by the fold that tested it.
+        undisputed: The same without the images whose label somebody disputes; None where none is
+            known to be disputed, or all are.
         spread: Over the folds, by the name of the figure in ``Evaluation``.
         runs: Each fold.
         method: How the figures were found.
@@ -104,6 +107,7 @@ class CrossValidation:
     pooled: Evaluation
     spread: Mapping[str, Spread]
     runs: tuple[FoldResult, ...]
+    undisputed: Evaluation | None = None
     method: str = METHOD
     notes: tuple[str, ...] = ()
     schema_version: Literal[1] = 1
@@ -177,6 +181,9 @@ def pool(runs: Sequence[Run], config: TrainConfig) -> CrossValidation:
     """
     first = runs[0].record
     _require_whole(runs, config.split)
+    tested = [tested_of(run) for run in runs]
+    pooled = pooled_evaluation(tested)
+    chance = chance_note(pooled, _together(tested))
     results = tuple(
         FoldResult(
             fold=number,
@@ -197,10 +204,11 @@ def pool(runs: Sequence[Run], config: TrainConfig) -> CrossValidation:
         positive_label=first.positive_label,
         data_sha256=first.data.sha256,
         drawn=first.data.drawn,
-        pooled=pooled_evaluation([tested_of(run) for run in runs]),
+        pooled=pooled,
         spread=spread_of([run.record.evaluation for run in runs]),
         runs=results,
-        notes=_notes(runs, config.split),
+        undisputed=_undisputed(runs, tested),
+        notes=tuple(filter(None, (chance, *dealing_notes(first.data, config.split)))),
     )
 
 
@@ -211,12 +219,8 @@ def pooled_evaluation(folds: Sequence[Tested], seed: int = 0) -> Evaluation:
         folds: The answers of each.
         seed: Of the bootstrap over patients.
     """
-    one = folds[0]
-    truth = np.concatenate([fold.truth for fold in folds])
-    probabilities = np.concatenate([fold.probabilities for fold in folds])
-    patients = [patient for fold in folds for patient in fold.patients]
-    groups = Groups.of(patients)
-    pooled = Tested(truth, probabilities, patients, one.labels, one.positive_label, 0.5)
+    pooled = _together(folds)
+    groups = Groups.of(pooled.patients)
     found = statistics_of(pooled, groups)
     marked, decided = pooled.is_positive, _decisions(folds)
     if marked is not None and decided is not None:
@@ -229,7 +233,32 @@ def pooled_evaluation(folds: Sequence[Tested], seed: int = 0) -> Evaluation:
     }
     accuracy = by_name.pop("accuracy")
     assert accuracy is not None, "there is at least one image"
-    return Evaluation(len(truth), groups.patients, accuracy, **by_name)
+    return Evaluation(len(pooled.truth), groups.patients, accuracy, **by_name)
+
+
+def _together(folds: Sequence[Tested]) -> Tested:
+    """The answers of all folds; the threshold is none of theirs."""
+    return Tested(
+        np.concatenate([fold.truth for fold in folds]),
+        np.concatenate([fold.probabilities for fold in folds]),
+        [patient for fold in folds for patient in fold.patients],
+        folds[0].labels,
+        folds[0].positive_label,
+        0.5,
+    )
+
+
+def _undisputed(runs: Sequence[Run], tested: Sequence[Tested]) -> Evaluation | None:
+    """The pooled figures without the images whose label somebody disputes."""
+    wanted = [
+        np.array([answer.image.name not in disputed for answer in run.answers()])
+        for run, disputed in zip(runs, map(disputed_of, runs), strict=True)
+    ]
+    if all(kept.all() for kept in wanted) or not any(kept.any() for kept in wanted):
+        return None
+    return pooled_evaluation(
+        [fold.only(kept) for fold, kept in zip(tested, wanted, strict=True) if kept.any()]
+    )
 
 
 def spread_of(evaluations: Sequence[Evaluation]) -> dict[str, Spread]:
@@ -278,21 +307,3 @@ def _require_whole(runs: Sequence[Run], rule: SplitRule) -> None:
             f"The folds in {runs[0].folder.parent} test {len(fold_of_image):,} of "
             f"{first.data.images:,} images; expected each. Run the cross-validation again."
         )
-
-
-def _notes(runs: Sequence[Run], rule: SplitRule) -> tuple[str, ...]:
-    data = runs[0].record.data
-    found = []
-    if rule == "image" and data.patients:
-        found.append(
-            "Images were dealt one by one: patients are trained and tested on, and the figures are "
-            "too good for patients that the model has never seen."
-        )
-    if data.without_patient:
-        found.append(
-            f"{data.without_patient:,} of {data.images:,} images carry no patient and were dealt "
-            "one by one; if patients gave several, the figures are too good."
-        )
-    if data.drawn:
-        found.append("The images are drawn cells; the figures say nothing about real ones.")
-    return tuple(found)

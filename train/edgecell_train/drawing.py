@@ -7,6 +7,17 @@ TRAINING: Final = "#7a4b9a"
 VALIDATION: Final = "#1f8a8a"
 CHANCE: Final = "#8a8290"
 CHOSEN: Final = "#c2410c"
+RUNS: Final = (
+    "#7a4b9a",
+    "#1f8a8a",
+    "#c2410c",
+    "#2f6fb0",
+    "#a3791f",
+    "#b0367c",
+    "#4b7a3a",
+    "#5b5560",
+)
+"""One a run, where several are drawn."""
 
 Axes = Any
 """``matplotlib.axes.Axes``, which is imported late."""
@@ -35,6 +46,14 @@ def titled(axes: Axes, title: str, horizontal: str, vertical: str) -> None:
     axes.set_title(title, loc="left", fontsize=11)
     axes.set_xlabel(horizontal)
     axes.set_ylabel(vertical)
+
+
+def shared_legend(figure: Any, axes: Axes, columns: int) -> None:
+    """The legend of one of several axes that show the same curves, under all of them."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles, labels, frameon=False, fontsize=9, loc="outside lower left", ncols=columns
+    )
 
 
 def png(figure: Any) -> bytes:
