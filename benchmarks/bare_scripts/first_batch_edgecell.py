@@ -10,9 +10,11 @@ from edgecell import console
 from edgecell.tasks.training import train_run
 from edgecell.tasks.training_request import Request, options_of
 from edgecell_train import training
+from edgecell_train.feeding import LabelledPixels
+from edgecell_train.fitting import Subject
 
 
-def hand_over(subject: training.Subject, part: training.LabelledPixels, *_: object) -> None:
+def hand_over(subject: Subject, part: LabelledPixels, *_: object) -> None:
     """Takes the place of the training, and ends it at its first batch."""
     order = np.random.default_rng(0).permutation(len(part))[:32]
     batch = part.take(order), subject.labelling.targets(part.truth)[order]
