@@ -117,6 +117,7 @@ def test_commands_print_no_chatter_of_the_libraries(chain: Chain) -> None:
         assert word not in text
 
 
+@pytest.mark.slow
 def test_export_of_all_lists_the_formats_that_lack_the_recipe(chain: Chain) -> None:
     done = edgecell(chain.folder, "export", "--format", "all", "--quantize", "int8", "--json")
     assert done.status == 0, done.messages
@@ -130,6 +131,7 @@ def test_export_of_all_lists_the_formats_that_lack_the_recipe(chain: Chain) -> N
         assert item["manifest"]["parity"]["changed_labels"] <= 0.01
 
 
+@pytest.mark.slow
 def test_loosened_export_is_marked_wherever_it_is_named(chain: Chain, tmp_path: Path) -> None:
     words = ("--format", "onnx", "--tolerance", "2", "--out", str(tmp_path))
     done = edgecell(chain.folder, "export", *words)

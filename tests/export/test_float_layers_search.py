@@ -24,6 +24,8 @@ from edgecell_runtime.artifact import read_artifact
 from edgecell_runtime.errors import ParityError, UsageError
 from edgecell_runtime.manifest import FloatLayer
 
+pytestmark = pytest.mark.slow
+
 STATIC = RECIPES["static_int8"]
 ALLOWED = ExportOptions(max_drop=0.3, calibration_images=100)
 

@@ -152,7 +152,7 @@ def test_every_preset_of_images_is_exported_here() -> None:
     assert images == set(SPECS)
 
 
-@pytest.mark.parametrize("recipe", ["float32", "static_int8"])
+@pytest.mark.parametrize("recipe", [pytest.param("float32", marks=pytest.mark.slow), "static_int8"])
 @pytest.mark.parametrize("form", ["tflite", "onnx"])
 @pytest.mark.parametrize("name", SPECS)
 def test_preset_answers_on_a_device_as_its_keras_model_does(

@@ -79,7 +79,7 @@ def test_patients_of_rows_of_an_array_come_from_a_table(tmp_path: Path) -> None:
         ("path,patient\na/1.png,P1\nb/1.png,P1\n", "does not name 1 of 4 images, such as a/2.png"),
         (f"path,patient\n{ROWS}cells/a/1.png,P1\n", "names a/1.png twice"),
         ("path,patient\n1.png,P1\n", "names 1.png, which fits 2 images, such as a/1.png and b/1.p"),
-        ("path,patient\nc/9.png,P1\n", "names 1 images, such as c/9.png, and none of them is in"),
+        ("path,patient\nc/9.png,P1\n", "names 1 image, such as c/9.png, and none of them is in"),
         (
             f"path,patient\n{ROWS}C100P61ThinF_IMG_1_cell_1.png,P7\n",
             "comes from patient P7, but its name or its mapping file says P61",

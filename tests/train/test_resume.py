@@ -79,6 +79,7 @@ def test_killed_training_goes_on_to_the_same_end(
     assert not list(tmp_path.glob(".unfinished-*")), "a finished training leaves none"
 
 
+@pytest.mark.slow
 def test_training_killed_before_its_first_state_begins_anew(
     unbroken: Outcome, cells: Path, tmp_path: Path
 ) -> None:

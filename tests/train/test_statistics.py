@@ -156,6 +156,7 @@ def test_interval_by_image_is_the_binomial_one_when_there_are_no_patients() -> N
     assert found.accuracy.high == pytest.approx(0.9 + half, abs=0.003)
 
 
+@pytest.mark.slow
 def test_interval_over_patients_covers_the_truth_where_one_over_images_does_not() -> None:
     expected = 4 / (4 + 1)  # the mean of the beta distribution that gives the patients' chances
     covered = {"patients": 0, "images": 0}

@@ -195,6 +195,7 @@ def test_watcher_follows_every_stage_to_its_end(outcome: Outcome, watcher: Watch
     assert watcher.seen["Reading images"][-1][0] == 202
 
 
+@pytest.mark.slow
 def test_second_training_is_the_latest_and_leaves_the_first_alone(
     outcome: Outcome, cells: Path, tmp_path: Path
 ) -> None:
@@ -296,6 +297,7 @@ def test_no_binary_figure_is_given_without_a_positive_label(tmp_path: Path) -> N
     assert (record.data.patients, record.data.without_patient) == (0, 40)
 
 
+@pytest.mark.slow
 def test_three_classes_train_and_malaria_cnn_too(tmp_path: Path) -> None:
     labels = ("Parasitized", "debris", "none")
     data = _write_noise(tmp_path / "noise", labels, each=10)

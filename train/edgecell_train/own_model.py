@@ -159,8 +159,7 @@ def _from_file(path: Path) -> KerasModel:
         # Its advice is for the model of a run, which this is not.
         reason = str(error).removesuffix(" Train again with `edgecell train`.")
         raise UsageError(
-            f"{reason} Expected what `model.save` of Keras 3 wrote, of Keras's own layers; save "
-            "one with a loss of your own without it, as keras.Model(model.inputs, model.outputs)."
+            f"{reason} Expected what `model.save` of Keras 3 wrote, of Keras's own layers."
         ) from error
 
 
