@@ -79,7 +79,8 @@ def figure_rows(record: RunRecord, undisputed: Evaluation | None) -> list[Figure
         "macro F1": "mean of the classes' F1 for the likeliest label, each class counting the same",
         "AUC": f"chance that an image of {positive} scores above one of another class",
         "average precision": f"precision on the way from the surest {positive} image to the last",
-        "Brier score": "mean squared error of the probabilities; 0 is perfect",
+        "Brier score": "mean squared error of the probabilities, half its sum over the labels; 0 "
+        "is perfect",
         "calibration error": "mean distance between how sure and how right the model is (15 bins); "
         "0 is perfect, and chance alone makes it larger",
     }

@@ -10,13 +10,13 @@ from edgecell import console
 from edgecell.console import Table
 from edgecell.tasks.answers import Answers, ImageFile, LateFile, Skipped, answer_all
 from edgecell.tasks.artifacts import open_artifact
+from edgecell.tasks.disputed import disputed_images
 from edgecell_export.card import figure_text, figures
 from edgecell_runtime import codec
 from edgecell_runtime.artifact import Artifact, read_artifact
 from edgecell_runtime.codec import Json
 from edgecell_runtime.errors import DataError
 from edgecell_runtime.files import write_text
-from edgecell_runtime.image_tables import disputed_names, match_names
 from edgecell_runtime.labelled import LabelledImage, LabelledImages, data_sha256
 from edgecell_runtime.manifest import Evaluation, Manifest
 from edgecell_runtime.printable import printable_name
@@ -81,7 +81,7 @@ def evaluate_artifact(request: Request) -> Evaluated:
     manifest = artifact.manifest
     with open_data(request.data, patients=request.patients, minimum_labels=1) as images:
         _require_labels(images, manifest)
-        disputed = _disputed(images, request.disputed)
+        disputed = disputed_images(images, request.disputed)
         for note in images.notes:
             console.warn(note)
         wanted = images.tested_on()
@@ -119,21 +119,6 @@ def write_patients(evaluated: Evaluated, path: Path) -> None:
     """
     write_text(path, patients_csv(evaluated.by_patient))
     console.say(f"Written to {path}")
-
-
-def _disputed(images: LabelledImages, table: Path | None) -> frozenset[str]:
-    """Names of the set's images that a table calls disputed."""
-    if table is None:
-        return frozenset()
-    names = disputed_names(table)
-    found = match_names(names, (image.name for image in images), str(table))
-    if names and not found:
-        raise DataError(
-            f"{table} disputes {counted(len(names), 'image')}, such as {min(names)}, and none of "
-            f"them is in {images.location}; expected their names there, such as "
-            f"{next(iter(images)).name}."
-        )
-    return frozenset(found.values())
 
 
 def _undisputed(tested: Tested, disputed: list[bool]) -> Evaluation | None:

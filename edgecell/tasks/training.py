@@ -8,7 +8,8 @@ from rich.progress import Progress
 
 from edgecell import console
 from edgecell.console import Table
-from edgecell.tasks.training_images import disputed_images, open_images
+from edgecell.tasks.disputed import disputed_images
+from edgecell.tasks.training_images import open_images
 from edgecell.tasks.training_request import (
     Request,
     layers_of,
@@ -165,12 +166,12 @@ def train_asked(asked: Asked, runs: Path, teller: Teller) -> Run:
             config=config,
             drawn=not config.data,
             cache=DecodedCache() if asked.cache and config.data else None,
-            disputed=disputed_images(config, images),
+            disputed=disputed_images(images, Path(config.disputed) if config.disputed else None),
             name=asked.name,
         )
         with console.progress() as bars:
             outcome = train(images, job, runs, _Progress(bars, teller), asked.unfinished, report)
-    for note in outcome.decoded.notes:
+    for note in (*outcome.decoded.notes, *outcome.notes):
         teller.note(note)
     return outcome.run
 

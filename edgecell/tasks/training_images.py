@@ -7,7 +7,6 @@ from pathlib import Path
 
 from edgecell.drawn_cells import write_drawn_cells
 from edgecell_runtime.files import storage_errors
-from edgecell_runtime.image_tables import disputed_names, match_names
 from edgecell_runtime.labelled import LabelledImages, open_labelled
 from edgecell_train.config import TrainConfig
 from edgecell_train.hdf5_images import open_data
@@ -34,16 +33,3 @@ def open_images(config: TrainConfig, runs: Path) -> Iterator[LabelledImages]:
         write_drawn_cells(archive, seed=config.seed)
         with open_labelled(archive) as images:
             yield images
-
-
-def disputed_images(config: TrainConfig, images: LabelledImages) -> frozenset[str]:
-    """Names of the images whose label somebody disputes.
-
-    Raises:
-        EdgecellError: The list cannot be read, or names none of the images.
-    """
-    if not config.disputed:
-        return frozenset()
-    names = disputed_names(Path(config.disputed))
-    found = match_names(names, [image.name for image in images], config.disputed)
-    return frozenset(found.values())

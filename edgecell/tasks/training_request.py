@@ -115,11 +115,29 @@ def shortened_note(request: Request, config: TrainConfig) -> str:
 
 
 def layers_of(request: Request) -> list[Layer]:
-    """What is laid over the recipe, the lowest first."""
+    """What is laid over the recipe, the lowest first.
+
+    Raises:
+        UsageError: An option is given twice, in its own name and with ``--set``.
+    """
+    _refuse_twice(request.options)
     layers = [] if request.config is None else [read_config(request.config)]
     if request.small_data:
         layers.append(Layer("--small-data", SMALL_DATA_VALUES))
     return [*layers, *request.options]
+
+
+def _refuse_twice(options: Sequence[Layer]) -> None:
+    places: dict[str, str] = {}
+    for layer in options:
+        for key, value in layer.values.items():
+            inner = [f"{key}.{name}" for name in value] if isinstance(value, dict) else [key]
+            for name in inner:
+                place = places.setdefault(name, layer.place)
+                if place.startswith("--set") != layer.place.startswith("--set"):
+                    raise UsageError(
+                        f"{name} is given twice, with {place} and {layer.place}; give one of them."
+                    )
 
 
 def small_data_note() -> str:

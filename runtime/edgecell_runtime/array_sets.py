@@ -73,6 +73,12 @@ def find_rows(file: NamedArrays) -> tuple[list[ArrayRows], tuple[str, ...]]:
     pairs = _pairs(file, keys)
     names_key = _only(file, keys, _NAMES)
     names = None if names_key is None else read_texts(file, names_key)
+    if names is not None and len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(
+            f"{names_key} in {file.location} names {printable_name(twice)} twice; expected a name "
+            "of its own for each label."
+        )
     used = {names_key, *(key for _, *of_pair in pairs for key in of_pair)}
     rows = []
     for part, images, labels in pairs:
@@ -214,7 +220,7 @@ def _rows(
     part, images, labels = pair
     count = file.arrays[images].shape[0]
     of_rows = read_labels(file, labels, names)
-    known = [None] * count if patients is None else [p or None for p in read_texts(file, patients)]
+    known = [None] * count if patients is None else _patients(read_texts(file, patients))
     for key, found in ((labels, len(of_rows)), (patients, len(known))):
         if found != count:
             raise DataError(
@@ -222,3 +228,8 @@ def _rows(
                 "expected one a row. Check how the file was made."
             )
     return ArrayRows(images, part, tuple(of_rows), tuple(known))
+
+
+def _patients(texts: Sequence[str]) -> list[str | None]:
+    """Patients as they are written; NumPy writes a missing number as ``nan``."""
+    return [None if text.casefold() in ("", "nan") else text for text in texts]

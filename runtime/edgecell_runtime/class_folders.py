@@ -137,12 +137,23 @@ def _refuse_loose_images(images: Sequence[_Parts], depth: int, where: str) -> No
 
 
 def _parts(inner: Iterable[_Parts], where: str) -> dict[str, Part]:
-    """The part that each outer folder is; empty unless there are several and all are parts."""
+    """The part that each outer folder is; empty unless they are of at least two parts.
+
+    Raises:
+        DataError: Other folders stand beside the parts.
+    """
     names = list(inner)
     parts = {folder: part_of_folder(folder) for folder in {name[0] for name in names}}
     known = {folder: part for folder, part in parts.items() if part is not None}
-    if len(known) < max(2, len(parts)):
+    if len(set(known.values())) < 2:
         return {}
+    strays = sorted(set(parts) - set(known))
+    if strays:
+        raise DataError(
+            f"{where} holds {' and '.join(f'{folder}/' for folder in sorted(known))}, the parts of "
+            f"a split, and beside them {strays[0]}/, which is none; expected parts alone, or class "
+            "folders alone. Move it away."
+        )
     _refuse_loose_images(names, 1, where)
     return known
 

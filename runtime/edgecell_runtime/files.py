@@ -1,10 +1,12 @@
 """Writing files so that nobody ever sees half of one."""
 
 import contextlib
+import errno
+import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -84,6 +86,51 @@ def replacing(target: Path) -> Iterator[Path]:
                 temporary.replace(target)
     finally:
         shutil.rmtree(holder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def adding(candidates: Iterable[Path], tell: Callable[[Path], None]) -> Iterator[Path]:
+    """Gives a temporary path, and puts the folder made there in the first place that is free.
+
+    It never replaces anything, whoever else adds to the same parent. When the body raises, Ctrl-C
+    included, nothing is left.
+
+    Args:
+        candidates: In one parent; they do not run out.
+        tell: Told of each place right before it is tried.
+
+    Raises:
+        StorageError: Writing failed.
+    """
+    places = iter(candidates)
+    first = next(places)
+    with storage_errors(first):
+        first.parent.mkdir(parents=True, exist_ok=True)
+        holder = Path(tempfile.mkdtemp(prefix=f".{first.name}.", dir=first.parent))
+    try:
+        temporary = holder / first.name
+        with storage_errors(first):
+            yield temporary
+        for place in itertools.chain([first], places):
+            tell(place)
+            with storage_errors(place):
+                if _added(temporary, place):
+                    break
+    finally:
+        shutil.rmtree(holder, ignore_errors=True)
+
+
+def _added(temporary: Path, place: Path) -> bool:
+    """Renames a folder, unless there is something in its place."""
+    if os.path.lexists(place):
+        return False
+    try:
+        temporary.rename(place)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):  # somebody was quicker
+            return False
+        raise
+    return True
 
 
 def _replace_folder(target: Path, temporary: Path, aside: Path) -> None:

@@ -172,6 +172,20 @@ def test_patients_come_from_their_own_array(tmp_path: Path) -> None:
     )
 
 
+def test_missing_number_of_a_patient_is_no_patient(tmp_path: Path) -> None:
+    numbers = np.array([1.0, np.nan, 2.0, np.nan, 1.0, 2.0])
+    with open_labelled(
+        write(tmp_path / "d.npz", images=GREY, labels=DIGITS, patients=numbers)
+    ) as labelled:
+        assert {image.patient for image in labelled} == {"1.0", "2.0", None}
+
+
+def test_label_names_that_name_two_labels_alike_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "d.npz", images=GREY, labels=DIGITS, label_names=np.array(["a", "a"]))
+    with pytest.raises(DataError, match=r"label_names in .* names a twice"):
+        open_labelled(path)
+
+
 def test_other_arrays_are_named_in_a_note(tmp_path: Path) -> None:
     path = write(tmp_path / "d.npz", images=GREY, labels=DIGITS, weights=DIGITS, ages=DIGITS)
 

@@ -6,6 +6,7 @@ import pytest
 
 from edgecell_runtime.errors import StorageError
 from edgecell_runtime.files import (
+    adding,
     check_folder,
     replacing,
     storage_errors,
@@ -184,3 +185,27 @@ def test_storage_errors_say_what_could_not_be_done_and_nothing_of_what_is_left(
         f"{tmp_path / 'log'} could not be read: Input/output error. Check its permissions, then "
         "run the command again."
     )
+
+
+def test_added_folder_takes_the_first_free_place_and_replaces_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "old").write_text("old")
+    told: list[Path] = []
+    with adding((tmp_path / name for name in "abc"), told.append) as temporary:
+        temporary.mkdir()
+        (temporary / "new").write_text("new")
+    assert told == [tmp_path / "a", tmp_path / "b"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+    assert (tmp_path / "a" / "old").read_text() == "old"
+    assert (tmp_path / "b" / "new").read_text() == "new"
+
+
+def test_nothing_is_added_when_the_body_fails(tmp_path: Path) -> None:
+    def body() -> None:
+        with adding([tmp_path / "a"], lambda _: None) as temporary:
+            temporary.mkdir()
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(StorageError, match="a could not be written: No space left"):
+        body()
+    assert list(tmp_path.iterdir()) == []

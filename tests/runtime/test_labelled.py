@@ -140,6 +140,15 @@ def test_folders_of_a_split_are_parts_and_not_classes(
         assert f"{train}/ for training" in note
 
 
+def test_set_is_refused_when_another_folder_stands_beside_its_parts(
+    tmp_path: Path, pack: Pack
+) -> None:
+    names = [f"train/{PARASITIZED}", f"test/{UNINFECTED}", "unlabeled/x.png"]
+
+    with pytest.raises(DataError, match=r"test/ and train/, .* beside them unlabeled/, which is"):
+        open_labelled(pack(tmp_path / "cells", names))
+
+
 def test_folder_of_a_part_is_a_class_when_others_are_none(tmp_path: Path, pack: Pack) -> None:
     with open_labelled(pack(tmp_path / "cells", ["test/x.png", "blank/y.png"])) as labelled:
         assert labelled.labels == ("blank", "test")

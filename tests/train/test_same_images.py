@@ -97,20 +97,31 @@ def test_lone_copies_leave_the_shares_even() -> None:
 
 def test_too_few_different_images_are_refused() -> None:
     groups = kept_together([None] * 60, ["0" * 64] * 30 + _images([], 30), [None] * 60)
-    with pytest.raises(DataError, match="There is 1 readable image of a; at least 10"):
+    with pytest.raises(
+        DataError, match="There is 1 readable image of a, copies not counted; at least 10"
+    ):
         split(["a"] * 30 + ["b"] * 30, groups, 0)
+
+
+LABELS = ["a"] * 6
+
+
+def test_note_calls_copies_under_two_labels_a_contradiction() -> None:
+    said = copies_note(_images([(0, 1)], 2), ["a", "b"], [None, None], ["training"] * 2)
+    assert "1 image under two labels, which contradict each other" in said
 
 
 def test_note_counts_copies_and_says_what_became_of_them() -> None:
     sha256, parts = _images([(0, 1), (0, 2), (3, 4)], 6), ["training"] * 6
     patients = ["P1", "P1", "P2", None, None, None]
-    said = copies_note(sha256, patients, parts)
+    said = copies_note(sha256, LABELS, patients, parts)
     assert said.startswith("3 images are byte for byte the same as another one, and stayed")
     assert said.endswith("; 1 image of several patients, who were dealt as one.")
-    said = copies_note(sha256, patients, [*parts[:4], "test", "test"])
+    said = copies_note(sha256, LABELS, patients, [*parts[:4], "test", "test"])
     assert "across the parts that the set brings along: the figures may be too good" in said
-    assert copies_note(_images([(0, 1)], 2), [None] * 2, parts[:2]).startswith("1 image is byte")
-    assert copies_note(_images([], 6), patients, parts) == ""
+    said = copies_note(_images([(0, 1)], 2), LABELS[:2], [None] * 2, parts[:2])
+    assert said.startswith("1 image is byte")
+    assert copies_note(_images([], 6), LABELS, patients, parts) == ""
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What a training leaves: every file of the run, and that they agree with each other."""
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -33,7 +34,7 @@ from edgecell_train.fitting import Fitted
 from edgecell_train.presets import find_preset
 from edgecell_train.runs import find_run
 from edgecell_train.statistics import evaluate
-from edgecell_train.training import Outcome, positive_label
+from edgecell_train.training import Job, Outcome, positive_label
 
 LABELS = ("Parasitized", "Uninfected")
 
@@ -208,14 +209,21 @@ def test_second_training_is_the_latest_and_leaves_the_first_alone(
     assert first.record.weights_sha256 == outcome.run.record.weights_sha256
 
 
-def test_run_gets_a_number_when_its_name_is_taken(outcome: Outcome, tmp_path: Path) -> None:
-    names = []
-    for _ in range(3):
-        folder = training._new_folder(tmp_path, outcome.run.record)
-        folder.mkdir()
-        names.append(folder.name)
+def test_runs_that_end_in_the_same_second_leave_each_other_alone(
+    outcome: Outcome, tmp_path: Path
+) -> None:
+    told: list[Path] = []
+    job = Job(TINY, CONFIG)
+    with contextlib.ExitStack() as stack:
+        for number in range(3):  # all begin to write before one ends
+            place = training._placed(tmp_path, job, outcome.run.record, told.append)
+            folder = stack.enter_context(place)
+            folder.mkdir()
+            (folder / "which").write_text(str(number))
+    names = sorted(path.name for path in tmp_path.iterdir())
     assert names[0].endswith("-tiny")
     assert names[1:] == [f"{names[0]}-2", f"{names[0]}-3"]
+    assert {(tmp_path / name / "which").read_text() for name in names} == {"0", "1", "2"}
 
 
 def test_drawn_cells_move_into_the_run_and_with_it(cells: Path, tmp_path: Path) -> None:

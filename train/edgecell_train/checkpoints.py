@@ -10,7 +10,9 @@ it, so that a training which is interrupted just then is not written a second ti
 import contextlib
 import datetime
 import importlib
+import itertools
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -20,7 +22,7 @@ from typing import Final
 
 from edgecell_runtime import codec
 from edgecell_runtime.errors import ManifestError, RunError, StorageError
-from edgecell_runtime.files import replacing, storage_errors
+from edgecell_runtime.files import adding, replacing, storage_errors
 from edgecell_train.config import TrainConfig
 from edgecell_train.training_state import TrainingState, read_state, write_state
 
@@ -38,6 +40,11 @@ RECORD: Final = "unfinished.json"
 STATE: Final = "state.npz"
 RUN: Final = "run"
 REMOVED: Final = ".removed-"
+
+_HALF_WRITTEN: Final = re.compile(r"\.(?:drawing|\.?(?:unfinished-)?\d{8}-\d{6}-.+)\.[a-z0-9_]{8}")
+"""Temporary folders of runs, of their states and of drawn cells, as ``tempfile`` names them."""
+
+_DAY_S: Final = 86_400
 """What the names of folders begin with that nobody needs; the next training sweeps them away."""
 
 REST_BYTES: Final = 16 << 20
@@ -190,18 +197,25 @@ def begin(runs: Path, record: UnfinishedRecord) -> Unfinished:
     Raises:
         StorageError: It could not be made.
     """
-    for left in runs.glob(f"{REMOVED}*"):
-        shutil.rmtree(left, ignore_errors=True)
+    _sweep(runs)
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
-    folder = runs / f"{PREFIX}{stamp}-{record.name}"
-    number = 2
-    while folder.exists():
-        folder = runs / f"{PREFIX}{stamp}-{record.name}-{number}"
-        number += 1
-    with replacing(folder) as temporary:
+    first = runs / f"{PREFIX}{stamp}-{record.name}"
+    others = (first.with_name(f"{first.name}-{number}") for number in itertools.count(2))
+    tried = [first]
+    with adding(itertools.chain([first], others), tried.append) as temporary:
         temporary.mkdir()
         (temporary / RECORD).write_text(codec.dumps(record, indent=2), encoding="utf-8")
-    return Unfinished(folder, record)
+    return Unfinished(tried[-1], record)
+
+
+def _sweep(runs: Path) -> None:
+    """Removes what ended processes left: half removed, and half written a day ago or before."""
+    for left in runs.glob(f"{REMOVED}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    for left in runs.glob(".*"):
+        with contextlib.suppress(OSError):
+            if _HALF_WRITTEN.fullmatch(left.name) and time.time() - left.stat().st_mtime > _DAY_S:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def find_unfinished(wanted: str, runs: Path) -> Unfinished:

@@ -13,7 +13,6 @@ from edgecell_export.source import Answer, Evidence, KnownImage, SourceModel
 from edgecell_runtime import codec
 from edgecell_runtime.codec import Scalar
 from edgecell_runtime.errors import DataError, ManifestError, RunError
-from edgecell_runtime.files import storage_errors
 from edgecell_runtime.heads import Head
 from edgecell_runtime.labelled import LabelledImages
 from edgecell_runtime.manifest import Evaluation, Source
@@ -275,21 +274,28 @@ def _resolved(path: Path) -> Path:
         return path.absolute()
 
 
-def point_latest(folder: Path) -> None:
-    """Lets ``latest`` beside a run point to it.
+def point_latest(folder: Path) -> str:
+    """Lets ``latest`` beside a run point to it; gives a sentence where that cannot be.
 
-    Raises:
-        StorageError: The link could not be made.
+    A run is whole without it: some file systems have no links, and a copy of a folder of runs may
+    have a folder in its place.
     """
     link = folder.parent / LATEST
     temporary = folder.parent / f".{LATEST}.{os.getpid()}"
-    with storage_errors(link):
+    try:
         temporary.unlink(missing_ok=True)
         try:
             temporary.symlink_to(folder.name)
             temporary.replace(link)
         finally:
             temporary.unlink(missing_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return (
+            f"{link} could not be made a link to the run ({reason}): what takes the latest run "
+            f"does not find it. Name it, as {folder}, or move {link} away."
+        )
+    return ""
 
 
 def csv_text(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

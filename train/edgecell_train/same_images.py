@@ -53,11 +53,17 @@ def kept_together(
     return [None if name is None else joined.first(name) for name in found]
 
 
-def copies_note(sha256: Sequence[str], patients: Sequence[str | None], parts: Sequence[str]) -> str:
+def copies_note(
+    sha256: Sequence[str],
+    labels: Sequence[str],
+    patients: Sequence[str | None],
+    parts: Sequence[str],
+) -> str:
     """Says how many images are copies of others, and what was made of them; else empty.
 
     Args:
         sha256: Of each image.
+        labels: One an image.
         patients: One an image, None where it is unknown.
         parts: The part of the split of each.
     """
@@ -74,6 +80,9 @@ def copies_note(sha256: Sequence[str], patients: Sequence[str | None], parts: Se
     shared = sum(len({patients[row] for row in rows} - {None}) > 1 for rows in groups)
     if shared:
         said += f"; {counted(shared, 'image')} of several patients, who were dealt as one"
+    torn = sum(len({labels[row] for row in rows}) > 1 for rows in groups)
+    if torn:
+        said += f"; {counted(torn, 'image')} under two labels, which contradict each other"
     return f"{said}."
 
 

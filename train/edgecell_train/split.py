@@ -249,8 +249,8 @@ def _dealt(
     if counts[rarest] < folds:
         raise DataError(
             f"There {'is' if counts[rarest] == 1 else 'are'} "
-            f"{counted(int(counts[rarest]), 'readable image')} of {classes[rarest]}; at least "
-            f"{folds} of each class are needed to {aims}."
+            f"{counted(int(counts[rarest]), 'readable image')} of {classes[rarest]}, copies not "
+            f"counted; at least {folds} of each class are needed to {aims}."
         )
     found = len(set(groups))
     if found < folds:

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -11,8 +12,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecell_runtime.errors import DataError, TrainingError
-from edgecell_runtime.files import replacing
+from edgecell_runtime.errors import DataError, RunError, TrainingError
+from edgecell_runtime.files import adding, replacing
 from edgecell_runtime.labelled import LabelledImages
 from edgecell_train import checkpoints, feeding, optimization
 from edgecell_train.caveats import chance_note
@@ -63,12 +64,14 @@ class Outcome:
         decoded: The images, in memory.
         parts: str (n,), the part of the split of each image.
         probabilities: float64 (test images, labels), the model's answers, calibrated.
+        notes: Sentences on what could not be done beside it.
     """
 
     run: Run
     decoded: Decoded
     parts: NDArray[np.str_]
     probabilities: NDArray[np.float64]
+    notes: tuple[str, ...] = ()
 
 
 Report = Callable[[Run, LabelledImages, KerasModel], None]
@@ -123,8 +126,13 @@ def train(
         found = _findings(work, fitted, decided)
         record = _record(work, fitted, decided, found.tested)
         told(1, 1, "")
-        folder = runs / job.name if job.name else _new_folder(runs, record)
-        with replacing(folder) as temporary:
+        tried: list[Path] = []
+
+        def tell(place: Path) -> None:
+            tried.append(place)
+            unfinished.name_run(place.name)
+
+        with _placed(runs, job, record, tell) as temporary:
             write_run(temporary, record, found)
             if report is not None:
                 told = watcher.stage("Writing the report")
@@ -133,10 +141,16 @@ def train(
             if job.drawn:
                 images.close()
                 images.location.replace(temporary / DRAWN_CELLS)
-            unfinished.name_run(folder.name)
-        point_latest(folder)
+        folder = tried[-1]
+        note = point_latest(folder)
     unfinished.remove()
-    return Outcome(Run(folder.resolve(), record), decoded, work.parts, found.tested.probabilities)
+    return Outcome(
+        Run(folder.resolve(), record),
+        decoded,
+        work.parts,
+        found.tested.probabilities,
+        (note,) if note else (),
+    )
 
 
 def finished_run(unfinished: Unfinished) -> Run | None:
@@ -186,6 +200,9 @@ def _kept(unfinished: Unfinished, watcher: Watcher) -> Iterator[None]:
         yield
     except TrainingError:
         unfinished.remove()  # going on would diverge again
+        raise
+    except RunError:
+        unfinished.release()  # its state is damaged, and nothing goes on from it
         raise
     except BaseException:
         if unfinished.has_state:
@@ -257,7 +274,12 @@ def _record(work: Work, fitted: Fitted, decided: Decided, tested: Tested) -> Run
     evaluation = evaluate_tested(tested)
     notes = (
         leak_note(patients, work.parts),
-        copies_note(work.decoded.sha256, patients, work.parts.tolist()),
+        copies_note(
+            work.decoded.sha256,
+            [image.label for image in work.decoded.images],
+            patients,
+            work.parts.tolist(),
+        ),
         averages_note(fitted.kept),
         decided.note,
         chance_note(evaluation, tested),
@@ -292,11 +314,22 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def _new_folder(runs: Path, record: RunRecord) -> Path:
+@contextlib.contextmanager
+def _placed(
+    runs: Path, job: Job, record: RunRecord, tell: Callable[[Path], None]
+) -> Iterator[Path]:
+    """A temporary folder that gets the run's name at the end; ``tell`` is told of it before."""
+    if not job.name:
+        with adding(_names(runs, record), tell) as temporary:
+            yield temporary
+        return
+    with replacing(runs / job.name) as temporary:
+        yield temporary
+        tell(runs / job.name)
+
+
+def _names(runs: Path, record: RunRecord) -> Iterator[Path]:
     stamp = datetime.datetime.fromisoformat(record.time).strftime("%Y%m%d-%H%M%S")
-    folder = runs / f"{stamp}-{record.preset}"
-    number = 2
-    while folder.exists():
-        folder = runs / f"{stamp}-{record.preset}-{number}"
-        number += 1
-    return folder
+    yield runs / f"{stamp}-{record.preset}"
+    for number in itertools.count(2):
+        yield runs / f"{stamp}-{record.preset}-{number}"
