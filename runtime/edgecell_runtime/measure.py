@@ -1,8 +1,5 @@
-"""The measuring loop: how long one query takes, how much memory the process took at most."""
+"""Measured times in a few numbers; the most memory that a process took."""
 
-import time
-from array import array
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,32 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 _OWN_STATUS = Path("/proc/self/status")
-
-
-@dataclass(frozen=True)
-class MeasurementPlan:
-    """How long to measure.
-
-    Measuring goes on until there are both ``min_queries`` and ``min_seconds``, but ends after
-    ``max_seconds`` in any case; one query is always measured.
-
-    Attributes:
-        min_queries: A 99th percentile over 1,024 queries rests on ten of them.
-        min_seconds: Long enough for the processor to leave its idle frequency.
-        max_seconds: Ends the measuring of a slow model, and its warm-up, each at the latest.
-        warmup_queries: Run first and not counted.
-    """
-
-    min_queries: int = 1024
-    min_seconds: float = 1.0
-    max_seconds: float = 20.0
-    warmup_queries: int = 50
-
-    def __post_init__(self) -> None:
-        if self.min_queries < 1 or self.warmup_queries < 0:
-            raise ValueError("at least one query is measured, and none or more warm up.")
-        if not 0 <= self.min_seconds <= self.max_seconds:
-            raise ValueError("min_seconds is 0 or more, and at most max_seconds.")
 
 
 @dataclass(frozen=True)
@@ -85,95 +56,6 @@ class LatencyStats:
             minimum_ms=float(durations.min() / 1e6),
             mean_ms=float(durations.mean() / 1e6),
         )
-
-
-@dataclass(frozen=True)
-class BenchmarkResult:
-    """How fast, how big and how right one artifact is on one machine.
-
-    Attributes:
-        artifact: The artifact's file name.
-        format: Such as ``tflite``.
-        recipe: How numbers are stored, such as ``float32``.
-        engine: The inference library that ran it.
-        threads: Threads that the engine was given.
-        size_bytes: Of the file; of a folder, its files together.
-        load_ms: From the path to a session that is ready, milliseconds.
-        latency: Of one query, a batch of one, graph alone, after the warm-up.
-        images_per_second: From image file to label, reading and preprocessing included; None
-            where no image files were given.
-        peak_memory_bytes: Most memory that the process held; None where the system does not say.
-        n: Number of images behind the figures below.
-        accuracy: Share of right labels; None without labelled images.
-        sensitivity: Share of positives found at the threshold; None without a positive label, or
-            without a positive image.
-        specificity: Share of negatives left alone at the threshold; None likewise.
-        auc: Area under the ROC curve; None likewise.
-        skipped: Images that could not be read.
-        loosened: Whether its limits of parity were widened by hand.
-    """
-
-    artifact: str
-    format: str
-    recipe: str
-    engine: str
-    threads: int
-    size_bytes: int
-    load_ms: float
-    latency: LatencyStats
-    images_per_second: float | None
-    peak_memory_bytes: int | None
-    n: int
-    accuracy: float | None
-    sensitivity: float | None
-    specificity: float | None
-    auc: float | None
-    skipped: int = 0
-    loosened: bool = False
-
-    @property
-    def title(self) -> str:
-        """The artifact's name, marked where it was loosened."""
-        return f"{self.artifact} (loosened)" if self.loosened else self.artifact
-
-
-def measure_latency(
-    call: Callable[[int], object],
-    *,
-    plan: MeasurementPlan,
-    clock: Callable[[], int] = time.perf_counter_ns,
-) -> NDArray[np.int64]:
-    """Runs queries one after another and times each alone.
-
-    Args:
-        call: Runs query i, counted from 0; the warm-up counts from 0 on its own. What is not to be
-            timed, such as reading the image, is done before.
-        plan: How long to measure.
-        clock: Nanoseconds that never run backwards.
-
-    Returns:
-        int64 (queries,), the time of each measured query in nanoseconds, in the order of running.
-    """
-    max_nanoseconds = round(plan.max_seconds * 1e9)
-    min_nanoseconds = round(plan.min_seconds * 1e9)
-    began = clock()
-    for query in range(plan.warmup_queries):
-        call(query)
-        if clock() - began >= max_nanoseconds:
-            break
-    durations = array("q")  # eight bytes a query, so that the loop does not raise the peak memory
-    query = 0
-    began = clock()
-    while True:
-        start = clock()
-        call(query)
-        end = clock()
-        durations.append(end - start)
-        query += 1
-        elapsed = end - began
-        enough = query >= plan.min_queries and elapsed >= min_nanoseconds
-        if enough or elapsed >= max_nanoseconds:
-            return np.array(durations, dtype=np.int64)
 
 
 def peak_memory_bytes(status: Path = _OWN_STATUS) -> int | None:

@@ -6,35 +6,11 @@ cpusets) and the quota of a control group (``docker run --cpus``, Kubernetes lim
 """
 
 import os
-import re
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from edgecell_runtime.records import dataclass
+from edgecell_runtime.control_groups import Group, groups, read_text
 
 _ROOT = Path("/")
-
-
-@dataclass(frozen=True)
-class _Mount:
-    """A control group hierarchy.
-
-    Attributes:
-        unified: True for version 2, False for the ``cpu`` controller of version 1.
-        source: The group that is seen at the mount point; not ``/`` in some containers.
-        point: The mount point.
-    """
-
-    unified: bool
-    source: PurePosixPath
-    point: PurePosixPath
-
-
-_USUAL_MOUNTS = tuple(
-    _Mount(unified, PurePosixPath("/"), PurePosixPath("/sys/fs/cgroup") / folder)
-    for unified, folder in ((True, ""), (True, "unified"), (False, "cpu"), (False, "cpu,cpuacct"))
-)
-"""Where distributions mount them; used where ``mountinfo`` names none."""
 
 
 def allowed_cpus(root: Path = _ROOT) -> int:
@@ -50,12 +26,7 @@ def allowed_cpus(root: Path = _ROOT) -> int:
     Returns:
         1 or more.
     """
-    quotas = [
-        quota
-        for mount in _mounts(root)
-        for folder in _group_folders(root, mount)
-        if (quota := _read_quota(folder, unified=mount.unified)) is not None
-    ]
+    quotas = [quota for group in groups("cpu", root) if (quota := _read_quota(group)) is not None]
     return max(1, min([_affinity(), *quotas]))
 
 
@@ -66,14 +37,12 @@ def _affinity() -> int:
     return os.cpu_count() or 1
 
 
-def _read_quota(folder: Path, *, unified: bool) -> int | None:
+def _read_quota(group: Group) -> int | None:
     """Whole CPUs that a control group's own files grant; None where they set no limit."""
-    if unified:
-        words = _read_text(folder / "cpu.max").split()
+    if group.unified:
+        words = read_text(group.folder / "cpu.max").split()
     else:
-        words = [
-            _read_text(folder / name).strip() for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")
-        ]
+        words = [read_text(group.folder / f"cpu.cfs_{name}_us") for name in ("quota", "period")]
     try:
         quota_us, period_us = (int(word) for word in words)
     except ValueError:  # "max", a missing file or a malformed one
@@ -81,56 +50,3 @@ def _read_quota(folder: Path, *, unified: bool) -> int | None:
     if quota_us <= 0 or period_us <= 0:  # -1 is version 1's word for no limit
         return None
     return quota_us // period_us
-
-
-def _group_folders(root: Path, mount: _Mount) -> Iterator[Path]:
-    """The folder of the process's control group and those above it, up to the mount point."""
-    point = root / mount.point.relative_to("/")
-    group = _own_group(root, unified=mount.unified)
-    if ".." not in group.parts and group.is_relative_to(mount.source):
-        below = group.relative_to(mount.source)
-    else:  # The group lies outside of what a container sees; the mount point is all it is shown.
-        below = PurePosixPath()
-    for step in (below, *below.parents):
-        yield point / step
-
-
-def _own_group(root: Path, *, unified: bool) -> PurePosixPath:
-    """The process's control group, from lines such as ``0::/a/b`` and ``4:cpu,cpuacct:/a/b``."""
-    for line in _read_text(root / "proc/self/cgroup").splitlines():
-        number, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        matches = (
-            (number == "0" and not controllers) if unified else "cpu" in controllers.split(",")
-        )
-        if matches and path.startswith("/"):
-            return PurePosixPath(path)
-    return PurePosixPath("/")
-
-
-def _mounts(root: Path) -> tuple[_Mount, ...]:
-    """The hierarchies that can carry a CPU quota, from ``mountinfo`` (see proc(5))."""
-    found = []
-    for line in _read_text(root / "proc/self/mountinfo").splitlines():
-        fields, separator, rest = line.partition(" - ")
-        words, tail = fields.split(), rest.split()
-        if not separator or len(words) < 5 or len(tail) < 3:
-            continue
-        unified = tail[0] == "cgroup2"
-        if unified or (tail[0] == "cgroup" and "cpu" in tail[2].split(",")):
-            source, point = (PurePosixPath(_unescape(word)) for word in words[3:5])
-            if point.is_absolute():
-                found.append(_Mount(unified, source, point))
-    return tuple(found) or _USUAL_MOUNTS
-
-
-def _unescape(word: str) -> str:
-    r"""Undoes the octal escapes of ``mountinfo``, such as ``\040`` for a space."""
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), word)
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

@@ -1,0 +1,1 @@
+"""Measuring: how fast, how steadily, how big and how right artifacts are on a machine."""
