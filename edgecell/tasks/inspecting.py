@@ -5,18 +5,13 @@ from pathlib import Path
 
 from edgecell import console
 from edgecell.console import Table
+from edgecell.tasks.graphs import operators_of
 from edgecell.tasks.manifest_tables import manifest_tables
-from edgecell_export.operators import (
-    Operators,
-    onnx_operators,
-    savedmodel_operators,
-    tflite_operators,
-)
-from edgecell_export.output_capture import converter_output
+from edgecell_export.operators import Operators
 from edgecell_runtime import codec
 from edgecell_runtime.artifact import Artifact, read_artifact
 from edgecell_runtime.codec import Json
-from edgecell_runtime.errors import EdgecellError, EngineError
+from edgecell_runtime.errors import EdgecellError
 from edgecell_runtime.printable import printable_name
 
 
@@ -41,25 +36,11 @@ def inspect_artifact(path: Path) -> Inspected:
     """
     artifact = read_artifact(path)
     try:
-        operators = _operators(artifact)
+        operators = operators_of(artifact)
     except EdgecellError as error:
         console.warn(f"Operators and parameters are not shown. {error}")
         operators = None
     return Inspected(artifact, operators)
-
-
-def _operators(artifact: Artifact) -> Operators:
-    try:
-        if artifact.format == "tflite":
-            return tflite_operators(artifact.data)
-        if artifact.format == "onnx":
-            return onnx_operators(artifact.data)
-        with converter_output():
-            return savedmodel_operators(artifact.path)
-    except EdgecellError:
-        raise
-    except Exception as error:  # the formats' own parsers raise of every kind
-        raise EngineError(f"The graph of {artifact.path} cannot be read: {error!r}.") from error
 
 
 def document(inspected: Inspected) -> Json:

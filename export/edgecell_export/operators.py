@@ -22,6 +22,15 @@ _ZERO_POINTS = {
 }
 """Where ONNX Runtime's kernels take their output's zero point, whose dtype is the output's; other
 QLinear kernels take it fifth."""
+_WEIGHTS = {
+    **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D", "CONV_3D", "TRANSPOSE_CONV"), 1),
+    **dict.fromkeys(("CONV_3D_TRANSPOSE", "FULLY_CONNECTED", "BATCH_MATMUL"), 1),
+    **dict.fromkeys(("Conv", "FusedConv", "ConvInteger", "ConvTranspose", "MatMulInteger"), 1),
+    **dict.fromkeys(("Gemm", "FusedGemm", "MatMul", "FusedMatMul", "MatMulNBits"), 1),
+    **dict.fromkeys(("DynamicQuantizeMatMul", "MatMulIntegerToFloat"), 1),
+    **dict.fromkeys(("QLinearConv", "QLinearMatMul", "QGemm"), 3),
+}
+"""Where operators take their weights."""
 _INTEGERS = frozenset({"int8", "uint8", "int32", "int64"})
 
 
@@ -49,6 +58,19 @@ class Operator:
         """Whether it works on integers alone."""
         return self.kinds <= _INTEGERS
 
+    @property
+    def short(self) -> str:
+        """Its name and the dtypes of what it takes, its weights and what it gives, each once.
+
+        ``CONV_2D int8`` works on int8 alone, ``CONV_2D float32/int8`` has int8 weights,
+        ``DEQUANTIZE int8/float32`` turns one into the other.
+        """
+        taken, _, given = self.dtypes.partition(" -> ")
+        inputs = taken.split(", ") if taken else []
+        place = _WEIGHTS.get(self.name, len(inputs))
+        kinds = dict.fromkeys((*inputs[:1], *inputs[place : place + 1], *given.split(", ")[:1]))
+        return f"{self.name} {'/'.join(kind for kind in kinds if kind)}".strip()
+
 
 @dataclass(frozen=True)
 class Operators:
@@ -61,6 +83,14 @@ class Operators:
 
     operators: tuple[Operator, ...]
     parameters: int
+
+    @property
+    def by_kind(self) -> dict[str, int]:
+        """Their number by name and dtypes, see ``Operator.short``; in the order of appearance."""
+        counts: collections.Counter[str] = collections.Counter()
+        for operator in self.operators:
+            counts[operator.short] += operator.count
+        return dict(counts)
 
 
 def tflite_operators(model: bytes) -> Operators:
