@@ -16,7 +16,7 @@ from edgecell.report_tables import (
     ConfusionCell,
     FigureRow,
     SplitCell,
-    benchmark_row,
+    benchmark_rows,
     confusion,
     crossing_patients,
     decision_counts,
@@ -25,10 +25,10 @@ from edgecell.report_tables import (
 )
 from edgecell_export.card import RESEARCH_USE, rule_words
 from edgecell_export.source import Answer
+from edgecell_runtime.bench.results import Benchmark
 from edgecell_runtime.files import write_text
 from edgecell_runtime.labelled import LabelledImages
 from edgecell_runtime.manifest import Evaluation
-from edgecell_runtime.measure import BenchmarkResult
 from edgecell_runtime.metrics import Counts
 from edgecell_runtime.system import SystemInfo
 from edgecell_train.caveats import chance_note, has_own_test_part, lone_images_note
@@ -50,8 +50,7 @@ _MANY_LABELS: Final = 5
 def render_report(
     run: Run,
     images: LabelledImages | None,
-    benchmark: Sequence[BenchmarkResult] = (),
-    system: SystemInfo | None = None,
+    benchmark: Benchmark | None = None,
 ) -> str:
     """Writes the report of a run as HTML; the same arguments give the same text.
 
@@ -59,22 +58,20 @@ def render_report(
         run: The run.
         images: Its images; where there is none, or it is another file than the run knew, its place
             says so.
-        benchmark: What its artifacts were measured to do.
-        system: What they were measured on.
+        benchmark: What its artifacts were measured to do, in a single stream.
 
     Raises:
         RunError: The run is damaged.
         MissingPartError: jinja2 is not installed.
     """
-    return render("report.html.jinja", _page(run, images, benchmark, system))
+    return render("report.html.jinja", _page(run, images, benchmark))
 
 
 def write_report(
     path: Path,
     run: Run,
     images: LabelledImages | None,
-    benchmark: Sequence[BenchmarkResult] = (),
-    system: SystemInfo | None = None,
+    benchmark: Benchmark | None = None,
 ) -> None:
     """Writes the report of a run to a file; see ``render_report``.
 
@@ -83,7 +80,7 @@ def write_report(
         MissingPartError: jinja2 is not installed.
         StorageError: The file could not be written.
     """
-    write_text(path, render_report(run, images, benchmark, system))
+    write_text(path, render_report(run, images, benchmark))
 
 
 @dataclass(frozen=True)
@@ -196,8 +193,7 @@ class _Samples:
 def _page(
     run: Run,
     images: LabelledImages | None,
-    benchmark: Sequence[BenchmarkResult],
-    system: SystemInfo | None,
+    benchmark: Benchmark | None,
 ) -> Page:
     record, rows, tested = run.record, run.split(), tested_of(run)
     samples = _Samples(run, tested, images)
@@ -230,8 +226,8 @@ def _page(
         confusion=confusion(tested),
         decisions=decision_counts(tested),
         patients=tuple(_patients(tested)),
-        benchmark=tuple(benchmark_row(result, record) for result in benchmark),
-        system=system,
+        benchmark=benchmark_rows(benchmark, record),
+        system=None if benchmark is None else benchmark.system,
         parts=PARTS,
         split={
             label: split_cells([row for row in rows if row.image.label == label])

@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edgecell.tasks.bench_words import measured
 from edgecell_export.card import AT_THRESHOLD, figures
 from edgecell_runtime import metrics
+from edgecell_runtime.bench.results import Benchmark, Row
 from edgecell_runtime.manifest import Evaluation, Figure
-from edgecell_runtime.measure import BenchmarkResult
 from edgecell_train.runs import RunRecord, SplitRow
 from edgecell_train.split import PARTS
 from edgecell_train.statistics import Tested
@@ -53,12 +54,14 @@ class BenchmarkRow:
     """A measured artifact.
 
     Attributes:
-        result: What was measured.
+        single: Its single stream.
+        offline: Its throughput; None where that was not measured.
         change: Its accuracy minus the source model's; None unless both were measured on the test
             images.
     """
 
-    result: BenchmarkResult
+    single: Row
+    offline: Row | None
     change: float | None
 
 
@@ -119,12 +122,21 @@ def decision_counts(tested: Tested) -> metrics.Counts | None:
     return metrics.count(is_positive, score >= tested.threshold)
 
 
-def benchmark_row(result: BenchmarkResult, record: RunRecord) -> BenchmarkRow:
-    """A measured artifact beside the run's own accuracy."""
-    evaluation = record.evaluation
-    if result.accuracy is None or result.n != evaluation.n:
-        return BenchmarkRow(result, None)
-    return BenchmarkRow(result, result.accuracy - evaluation.accuracy.value)
+def benchmark_rows(benchmark: Benchmark | None, record: RunRecord) -> tuple[BenchmarkRow, ...]:
+    """What was measured in a single stream, beside the run's own accuracy."""
+    if benchmark is None:
+        return ()
+    rows = []
+    for line in measured(benchmark):
+        single = line.of("single_stream")
+        if single is None or single.latency is None:
+            continue
+        found, own = single.evaluation, record.evaluation
+        change = None
+        if found is not None and found.n == own.n:
+            change = found.accuracy.value - own.accuracy.value
+        rows.append(BenchmarkRow(single, line.of("offline"), change))
+    return tuple(rows)
 
 
 def split_cells(rows: Sequence[SplitRow]) -> tuple[SplitCell, ...]:

@@ -1,19 +1,20 @@
-"""``edgecell bench``: size, speed, memory and right answers of artifacts."""
+"""``edgecell bench``: speed, memory and right answers of artifacts, here or on a device."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
 
-from edgecell import console
-from edgecell.console import MAX_THREADS, JsonOption, OutputOption
-from edgecell_runtime import codec
+from edgecell.console import JsonOption
+from edgecell_runtime.bench.plan import MLPERF_SECONDS, Stage
 
-HOW = (
-    "Latency: one preprocessed image to logits, a batch of one, at least 1,024 queries over up to "
-    "256 held-out images, each artifact in a process of its own. images/s: from image file to "
-    "label, one after another. peak MB: of that process, before any image file is opened."
-)
+_MEASURING: Final = "Measuring"
+_COMPARING: Final = "Comparing"
+_DEVICES: Final = "Devices"
+
+
+def _option(text: str, panel: str, *names: str, **limits: Any) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=panel, **limits)
 
 
 def bench(
@@ -25,30 +26,119 @@ def bench(
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(help="Labelled images, or where the run's images are now."),
-    ] = None,
-    threads: Annotated[
-        int | None,
         typer.Option(
-            min=1, max=MAX_THREADS, help="For the engines; the CPUs allowed if not given."
+            help="Labelled images, or where the run's images are now. With --device they travel."
         ),
     ] = None,
+    scenarios: Annotated[
+        str,
+        _option("Of single_stream, offline, paced and cold, with commas between.", _MEASURING),
+    ] = "single_stream,offline,cold",
+    stage: Annotated[
+        Stage,
+        _option("model: pixels to logits. pipeline: an image file's bytes to a label.", _MEASURING),
+    ] = "model",
+    threads: Annotated[
+        str, _option("For the engines, each measured: such as 1,2,auto.", _MEASURING)
+    ] = "auto",
+    engines: Annotated[
+        str, _option("Such as onnxruntime,openvino; else the first that is proved.", _MEASURING)
+    ] = "",
+    cpus: Annotated[
+        str, _option("Pin every process to these, such as 0,1.", _MEASURING, "--pin")
+    ] = "",
+    seconds: Annotated[
+        float | None,
+        _option("At least, for each artifact and scenario.", _MEASURING, min=0.01, max=3600),
+    ] = None,
+    queries: Annotated[
+        int | None, _option("At least, likewise.", _MEASURING, min=1, max=10_000_000)
+    ] = None,
+    mlperf: Annotated[
+        bool, _option(f"As long as MLPerf asks for: {MLPERF_SECONDS:g} s each.", _MEASURING)
+    ] = False,
+    processes: Annotated[
+        int | None, _option("Of each artifact, one after another.", _MEASURING, min=1, max=100)
+    ] = None,
+    rate: Annotated[
+        float | None, _option("Queries a second of paced.", _MEASURING, min=0.01, max=10_000)
+    ] = None,
+    power: Annotated[
+        str, _option("Command of a power meter; it prints watts, a number a line.", _MEASURING)
+    ] = "",
+    seed: Annotated[int, _option("Of all orders.", _MEASURING, min=0, max=2**32 - 1)] = 0,
+    compare: Annotated[
+        list[Path] | None,
+        _option(
+            "Old artifacts, measured by turns with the new ones, or a result as JSON.", _COMPARING
+        ),
+    ] = None,
+    fail_above: Annotated[
+        float,
+        _option("Status 1 where one is slower, and by more than this.", _COMPARING, min=1.0),
+    ] = 1.0,
+    device: Annotated[
+        list[str] | None,
+        _option("ssh://user@host[:port] or adb://serial; repeatable.", _DEVICES),
+    ] = None,
+    fleet: Annotated[Path | None, _option("TOML file of devices.", _DEVICES)] = None,
+    wheelhouse: Annotated[
+        Path | None, _option("Folder of wheels for devices without a network.", _DEVICES)
+    ] = None,
+    venv: Annotated[
+        str, _option("Virtual environment there to be used; else one is made.", _DEVICES)
+    ] = "",
+    python: Annotated[str, _option("Python there that makes it; else the newest.", _DEVICES)] = "",
+    remote_folder: Annotated[
+        str, _option("Folder there for what is copied; else the home folder.", _DEVICES)
+    ] = "",
+    benchmark_model: Annotated[
+        Path | None, _option("LiteRT's benchmark_model for an Android device.", _DEVICES)
+    ] = None,
+    keep: Annotated[bool, _option("Leave what was copied on the devices.", _DEVICES)] = False,
     as_json: JsonOption = False,
-    output: OutputOption = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Also write the result: .json, .csv, .md, .html or .pytest.json."),
+    ] = None,
 ) -> None:
-    """Measures artifacts: size, load time, latency, images a second, memory, accuracy."""
-    console.check_output(output)
-    from edgecell.tasks import benching
-    from edgecell_runtime.system import describe_system
+    """Measures artifacts by turns: latency, throughput, cold start, memory, right answers."""
+    from edgecell.devices.base import DeviceSettings, Manners
+    from edgecell.tasks import bench_asking, bench_formats, bench_showing
 
-    done = benching.benchmark(benching.Request(tuple(artifacts or ()), data, threads))
-    document: codec.Json = {
-        "system": codec.encode(describe_system()),
-        "method": HOW,
-        "results": codec.encode(done.results),
-        "skipped": [{"artifact": name, "reason": reason} for name, reason in done.skipped],
-    }
-    console.present(document, [benching.result_table(done.results)], as_json=as_json, output=output)
-    console.say(HOW)
-    if done.skipped:
-        raise typer.Exit(console.SKIPPED_STATUS)
+    bench_formats.check_output(output)
+    wishes = bench_asking.Wishes(
+        scenarios=scenarios,
+        stage=stage,
+        threads=threads,
+        engines=engines,
+        cpus=cpus,
+        seconds=seconds,
+        queries=queries,
+        mlperf=mlperf,
+        processes=processes,
+        rate=rate,
+        power=power,
+        seed=seed,
+    )
+    request = bench_asking.request_of(artifacts or (), data, wishes)
+    old = bench_asking.old_of(compare or ())
+    common = DeviceSettings(
+        "",
+        "",
+        python=python,
+        venv=venv,
+        folder=remote_folder,
+        wheelhouse=wheelhouse,
+        benchmark_model=benchmark_model,
+    )
+    devices = bench_asking.devices_of(device or (), fleet, common)
+    shown = bench_showing.Output(output, as_json)
+    if devices:
+        bench_showing.refuse_with_devices(request, old)
+        manners = Manners(keep=keep, send_images=data is not None)
+        status = bench_showing.on_devices(devices, request, manners, shown)
+    else:
+        status = bench_showing.here(request, old, fail_above, shown)
+    if status:
+        raise typer.Exit(status)

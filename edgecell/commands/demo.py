@@ -24,9 +24,8 @@ def demo(
 ) -> None:
     """Draws cells, trains, exports, measures, and writes a report, in about two minutes."""
     from edgecell.report import write_report
-    from edgecell.tasks import benching, exporting, exporting_tables, training
+    from edgecell.tasks import bench_tables, benching, exporting, exporting_tables, training
     from edgecell.tasks.training_request import options_of
-    from edgecell_runtime.system import describe_system
 
     run = training.train_run(training.Request(options_of({"seed": seed})), out / "runs")
     exported = []
@@ -37,18 +36,18 @@ def demo(
     measured = benching.benchmark(benching.Request(paths))
     report = (out / "report.html").absolute()
     with run.open_images() as images:
-        write_report(report, run, images, measured.results, describe_system())
+        write_report(report, run, images, measured)
     document: codec.Json = {
         "run": str(run.folder),
         "evaluation": codec.encode(run.record.evaluation),
         "exports": exporting_tables.document(exported),
-        "results": codec.encode(measured.results),
+        "benchmark": codec.encode(measured),
         "report": str(report),
     }
     tables = [
         training.result_table(run),
         exporting_tables.result_table(exported),
-        benching.result_table(measured.results),
+        *bench_tables.tables(measured),
     ]
     console.present(document, tables, as_json=as_json, output=None)
     console.say("These cells were drawn; the figures say nothing about real blood smears.")

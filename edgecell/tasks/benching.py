@@ -1,43 +1,33 @@
-"""Benchmarks as the commands ``bench`` and ``demo`` make them: one process an artifact."""
+"""Benchmarks as ``bench`` and ``demo`` make them: a job, the measuring, the answers."""
 
-import subprocess
-import sys
+import itertools
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecell import console
-from edgecell.console import Table
+from edgecell.tasks import bench_images, bench_worker
 from edgecell.tasks.artifacts import run_artifacts
+from edgecell.tasks.graphs import macs_of, operators_of
 from edgecell_runtime import codec
-from edgecell_runtime.artifact import read_artifact
-from edgecell_runtime.benchmark import BenchmarkJob, HeldOutImage
-from edgecell_runtime.errors import EdgecellError, EngineError, ImageError, RunError
-from edgecell_runtime.golden import FORMULA, golden_inputs
-from edgecell_runtime.labelled import LabelledImages
-from edgecell_runtime.measure import BenchmarkResult
-from edgecell_runtime.preprocess import PreprocessSpec
-from edgecell_train.hdf5_images import open_data
-from edgecell_train.runs import Run, find_run, run_of_artifact
+from edgecell_runtime.artifact import Artifact, read_artifact
+from edgecell_runtime.bench.plan import Job, Plan, Query, Target
+from edgecell_runtime.bench.results import Benchmark, Row, Skipped
+from edgecell_runtime.bench.running import JOB_NAME, Measurement, run_job
+from edgecell_runtime.bench.workers import Launch
+from edgecell_runtime.engines import ENGINES
+from edgecell_runtime.errors import EdgecellError, EngineError, RunError
+from edgecell_runtime.files import storage_errors, write_text
+from edgecell_runtime.manifest import Evaluation, Manifest
+from edgecell_train.runs import find_run
+from edgecell_train.statistics import Tested, evaluate_tested
 
-_LATENCY_IMAGES = 256
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Labelled images that the measured artifacts have not been trained on.
-
-    Attributes:
-        location: Folder or file; empty where there are no images.
-        images: Which of them.
-    """
-
-    location: str = ""
-    images: tuple[HeldOutImage, ...] = ()
+INPUTS: Final = "inputs"
 
 
 @dataclass(frozen=True)
@@ -46,151 +36,194 @@ class Request:
 
     Attributes:
         artifacts: What to measure; empty takes all of the latest run.
-        data: Labelled images; None takes the run's held-out ones.
-        threads: For the engines; None takes the CPUs that this process may use.
+        data: Labelled images, or where the run's images are now; None takes the run's own.
+        threads: For the engines, each measured; 0 takes the CPUs that a process may use.
+        engines: Names, each measured; empty takes the first that is proved.
+        cpus: That every process is pinned to; empty pins none.
+        plan: How long, and what.
+        power_command: Prints watts; empty for none.
+        patterns: Whether patterns are measured on although there are images.
     """
 
     artifacts: tuple[Path, ...] = ()
     data: Path | None = None
-    threads: int | None = None
+    threads: tuple[int, ...] = (0,)
+    engines: tuple[str, ...] = ("",)
+    cpus: tuple[int, ...] = ()
+    plan: Plan = field(default_factory=Plan)
+    power_command: str = ""
+    patterns: bool = False
 
 
 @dataclass(frozen=True)
-class Benchmarked:
-    """What came out.
+class Prepared:
+    """A job in its folder, and what its answers are held against.
 
     Attributes:
-        results: One an artifact, in the order asked for.
-        skipped: Artifacts that could not be measured, with the reason.
+        job: What is measured.
+        folder: That its paths are relative to.
+        manifests: By artifact, as the job's targets name it.
+        expected: The source model's probabilities, by the same, (n, labels).
+        skipped: Artifacts that could not be read.
     """
 
-    results: tuple[BenchmarkResult, ...]
-    skipped: tuple[tuple[str, str], ...]
+    job: Job
+    folder: Path
+    manifests: dict[str, Manifest]
+    expected: dict[str, NDArray[np.float64]]
+    skipped: tuple[Skipped, ...]
 
 
-def benchmark(request: Request) -> Benchmarked:
-    """Measures artifacts one after another, each in a process of its own.
+def benchmark(request: Request) -> Benchmark:
+    """Measures artifacts on this machine, by turns, each in processes of its own.
 
     Raises:
         RunError: No artifact is named and there is no run with exports.
+        UsageError: The request makes no sense.
         DataError: The images are not where they should be.
         EngineError: Not one artifact could be measured.
     """
-    artifacts = request.artifacts
-    if not artifacts:
+    with tempfile.TemporaryDirectory(prefix="edgecell-bench-") as name:
+        prepared = prepare(request, Path(name))
+        launch = Launch(bench_worker.COMMAND)
+        with console.progress() as bars:
+            task = bars.add_task("Measuring", total=1.0)
+            found = run_job(
+                prepared.job,
+                prepared.folder,
+                launch,
+                lambda done, words: bars.update(task, completed=done, description=words),
+            )
+    return completed(prepared, found)
+
+
+def prepare(request: Request, folder: Path) -> Prepared:
+    """Makes the job: which targets, which images; writes it and its inputs to a folder.
+
+    Raises:
+        EdgecellError: As ``benchmark``.
+    """
+    artifacts, skipped = _artifacts(request)
+    chosen = (
+        bench_images.PATTERNS
+        if request.patterns
+        else bench_images.choose(artifacts, request.data, request.plan.seed)
+    )
+    inputs = folder / INPUTS
+    with storage_errors(inputs):
+        inputs.mkdir(parents=True)
+    written = bench_images.write(chosen, artifacts, inputs, request.plan.stage)
+    queries = request.plan.min_queries
+    if "paced" not in request.plan.scenarios:  # a camera would take minutes for them
+        # Accuracy is of the answers that are timed: every image is asked for where time allows.
+        queries = max(queries, len(written.queries))
+    names = {artifact.path: str(artifact.path.resolve()) for artifact in artifacts}
+    job = Job(
+        targets=tuple(
+            Target(names[artifact.path], engine, threads, request.cpus)
+            for artifact in artifacts
+            for engine, threads in itertools.product(request.engines, request.threads)
+            if _fits(artifact, engine)
+        ),
+        plan=replace(request.plan, min_queries=queries),
+        queries=written.queries,
+        inputs=INPUTS,
+        kind=chosen.kind,
+        power_command=request.power_command,
+    )
+    write_text(folder / JOB_NAME, codec.dumps(job))
+    return Prepared(
+        job,
+        folder,
+        {names[artifact.path]: artifact.manifest for artifact in artifacts},
+        {names[path]: np.array(rows) for path, rows in written.expected.items()},
+        tuple(skipped),
+    )
+
+
+def completed(prepared: Prepared, found: Measurement) -> Benchmark:
+    """The result with what this side knows: right answers, changed labels, operators.
+
+    Raises:
+        EngineError: Not one artifact could be measured.
+    """
+    measured = found.benchmark
+    skipped = (*prepared.skipped, *measured.skipped)
+    for one in measured.skipped:
+        console.error(f"{Path(one.target.artifact).name}: {one.reason}")
+    if not measured.rows:
+        raise EngineError("Not one artifact could be measured; the reasons are above.")
+    graphs = {path: _graph(path) for path in {row.target.artifact for row in measured.rows}}
+    rows = []
+    for row, answers in zip(measured.rows, found.answers, strict=True):
+        macs, operators = graphs[row.target.artifact]
+        rows.append(replace(_answered(row, answers, prepared), macs=macs, operators=operators))
+    return replace(measured, rows=tuple(rows), skipped=skipped)
+
+
+def _artifacts(request: Request) -> tuple[list[Artifact], list[Skipped]]:
+    paths = request.artifacts
+    if not paths:
         run = find_run(None)
-        artifacts = tuple(run_artifacts(run))
-        if not artifacts:
+        paths = tuple(run_artifacts(run))
+        if not paths:
             raise RunError(f"The run {run.folder} has no artifacts; run `edgecell export` first.")
         console.say(f"Measuring the artifacts of {console.shown(run.folder)}")
-    results, skipped = [], []
-    for artifact in artifacts:
-        console.say(f"  {artifact.name} ...")
+    artifacts, skipped = [], []
+    for path in dict.fromkeys(paths):
         try:
-            spec = read_artifact(artifact).manifest.preprocessing
-            held_out = _held_out(run_of_artifact(artifact), request.data)
-            if not held_out.images:
-                console.warn(
-                    f"{artifact.name} lies in no run, so there are no held-out images: its latency "
-                    "is measured on patterns, and its accuracy is not. Give images with --data."
-                )
-            results.append(_measure(artifact, spec, held_out, request.threads))
+            artifacts.append(read_artifact(path))
         except EdgecellError as error:
-            skipped.append((str(artifact), str(error)))
             console.error(str(error))
-    if not results:
+            skipped.append(Skipped(Target(str(path)), str(error)))
+    if not artifacts:
         raise EngineError("Not one artifact could be measured; the reasons are above.")
-    return Benchmarked(tuple(results), tuple(skipped))
+    return artifacts, skipped
 
 
-def _held_out(run: Run | None, data: Path | None) -> HeldOut:
-    """The run's test images, from where they are; all of ``data`` where there is no run."""
-    if run is not None:
-        location = data or run.folder / run.record.data.location
-        run.open_images(data).close()  # it says what to do where they are gone
-        answers = run.answers()
-        return HeldOut(
-            str(location),
-            tuple(HeldOutImage(a.image.name, a.image.label, a.image.sha256) for a in answers),
-        )
-    if data is None:
-        return HeldOut()
-    with open_data(data, minimum_labels=1) as images:
-        return HeldOut(str(data), tuple(HeldOutImage(i.name, i.label) for i in images.tested_on()))
+def _fits(artifact: Artifact, engine: str) -> bool:
+    """Whether an engine may run an artifact; one of another format is left out, not a failure."""
+    return engine not in ENGINES or artifact.format in ENGINES[engine].formats
 
 
-def _measure(
-    artifact: Path, spec: PreprocessSpec, held_out: HeldOut, threads: int | None
-) -> BenchmarkResult:
-    with tempfile.TemporaryDirectory() as folder:
-        pixels = Path(folder) / "pixels.npy"
-        np.save(pixels, _pixels(held_out, spec))
-        job = BenchmarkJob(str(artifact), str(pixels), held_out.location, held_out.images, threads)
-        child = subprocess.run(
-            [sys.executable, "-m", "edgecell.tasks.bench_child"],
-            input=codec.dumps(job),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    if child.returncode != 0:
-        last = child.stderr.strip().rpartition("\n")[2] or f"exit status {child.returncode}"
-        raise EngineError(f"{artifact.name} could not be measured: {last}")
-    return codec.loads(BenchmarkResult, child.stdout, "result")
-
-
-def _pixels(held_out: HeldOut, spec: PreprocessSpec) -> NDArray[np.uint8]:
-    """Images that latency is measured on: held-out ones, or patterns where there are none."""
-    if not held_out.images:
-        return golden_inputs(FORMULA, spec.shape)
-    order = np.random.default_rng(0).permutation(len(held_out.images))[:_LATENCY_IMAGES]
-    with open_data(Path(held_out.location), minimum_labels=1) as images:
-        found = [_decoded(images, held_out.images[i].name, spec) for i in order]
-    readable = [pixels for pixels in found if pixels is not None]
-    return np.stack(readable) if readable else golden_inputs(FORMULA, spec.shape)
-
-
-def _decoded(images: LabelledImages, name: str, spec: PreprocessSpec) -> NDArray[np.uint8] | None:
-    image = images.get(name)
+def _graph(path: str) -> tuple[int | None, dict[str, int]]:
+    """Multiply-accumulates and operators of an artifact, where what reads them is installed."""
+    artifact = read_artifact(Path(path))
     try:
-        return None if image is None else spec.apply(images.read(image))
-    except ImageError:
+        return macs_of(artifact), operators_of(artifact).by_kind
+    except EdgecellError as error:
+        console.warn(f"Operators are not counted. {error}")
+        return None, {}
+
+
+def _answered(row: Row, answers: NDArray[np.float64], prepared: Prepared) -> Row:
+    """The row with the figures of its answers, where there are labels."""
+    manifest = prepared.manifests[row.target.artifact]
+    asked = np.flatnonzero(~np.isnan(answers).any(axis=1)) if answers.size else np.array([], int)
+    if not asked.size:
+        return row
+    found = answers[asked]
+    expected = prepared.expected.get(row.target.artifact)
+    changed = None
+    if expected is not None:
+        changed = float((found.argmax(axis=1) != expected[asked].argmax(axis=1)).mean())
+    queries = [prepared.job.queries[image] for image in asked.tolist()]
+    return replace(row, evaluation=_evaluation(queries, found, manifest), changed_labels=changed)
+
+
+def _evaluation(
+    queries: Sequence[Query], found: NDArray[np.float64], manifest: Manifest
+) -> Evaluation | None:
+    labels = manifest.labels
+    if not all(query.label in labels for query in queries):
         return None
-
-
-def result_table(results: Sequence[BenchmarkResult]) -> Table:
-    """One row an artifact and engine."""
-    rows = [
-        (
-            result.title,
-            f"{result.engine}, {result.threads}",
-            f"{result.size_bytes / 1e6:,.2f}",
-            f"{result.load_ms:,.1f}",
-            f"{result.latency.median_ms:,.3f}",
-            f"{result.latency.p90_ms:,.3f}",
-            f"{result.latency.p99_ms:,.3f}",
-            _or_dash(result.images_per_second, ",.0f"),
-            _or_dash(result.peak_memory_bytes and result.peak_memory_bytes / 1e6, ",.0f"),
-            _or_dash(result.accuracy, ".4f"),
-            f"{result.n:,}",
+    return evaluate_tested(
+        Tested(
+            np.array([labels.index(query.label) for query in queries]),
+            found,
+            [query.patient or None for query in queries],
+            labels,
+            manifest.positive_label,
+            manifest.threshold,
         )
-        for result in results
-    ]
-    columns = (
-        "artifact",
-        "engine, threads",
-        "MB",
-        "load ms",
-        "median ms",
-        "p90 ms",
-        "p99 ms",
-        "images/s",
-        "peak MB",
-        "accuracy",
-        "n",
     )
-    return Table("Size, speed and right answers on held-out images", columns, rows)
-
-
-def _or_dash(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)

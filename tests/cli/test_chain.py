@@ -102,12 +102,16 @@ def test_export_leaves_one_artifact_beside_its_card(chain: Chain) -> None:
 def test_bench_shows_one_row_with_accuracy_from_held_out_images(chain: Chain) -> None:
     done = edgecell(chain.folder, "bench", "--json")
     document = json.loads(done.output)
-    (result,) = document["results"]
+    single, offline, cold = document["rows"]
+    assert [row["scenario"] for row in document["rows"]] == ["single_stream", "offline", "cold"]
     stored = json.loads((chain.folder / "runs/latest/run.json").read_text())["evaluation"]
-    assert result["n"] == stored["n"]
-    assert result["accuracy"] == pytest.approx(stored["accuracy"]["value"])
-    assert result["latency"]["count"] >= 1024
-    assert result["peak_memory_bytes"] > 20e6
+    for row in (single, offline):
+        assert row["evaluation"]["n"] == stored["n"]
+        assert row["evaluation"]["accuracy"] == pytest.approx(stored["accuracy"])
+        assert row["changed_labels"] == 0
+    assert single["latency"]["count"] >= 1024
+    assert single["peak_memory_bytes"] > 20e6
+    assert cold["cold"]["processes"] == 5
     assert "malaria-cnn-float32.tflite" in chain.bench.output
 
 

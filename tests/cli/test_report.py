@@ -1,13 +1,13 @@
 import base64
 import dataclasses
 import io
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from support.benchmarks import benchmark, evaluation, latency, row
 from support.pictures import encoded, gradient
 from support.report_page import FIGURE, Seen, make_run
 
@@ -15,11 +15,11 @@ from edgecell import report_plots
 from edgecell.report import render_report, write_report
 from edgecell.report_pictures import png_data_uri
 from edgecell_export.card import RESEARCH_USE
+from edgecell_runtime.bench.results import Benchmark
 from edgecell_runtime.errors import RunError
 from edgecell_runtime.heads import Head, HeadKind
 from edgecell_runtime.labelled import open_labelled
 from edgecell_runtime.manifest import Evaluation, Figure
-from edgecell_runtime.measure import BenchmarkResult, LatencyStats
 from edgecell_runtime.system import SystemInfo
 from edgecell_train import plots as drawn_plots
 from edgecell_train.explaining import HEAT
@@ -51,42 +51,37 @@ def with_data(run: Run, **changes: object) -> Run:
     return dataclasses.replace(run, record=dataclasses.replace(run.record, data=data))
 
 
-def rendered(
-    run: Run, benchmark: Sequence[BenchmarkResult] = (), system: SystemInfo | None = None
-) -> str:
+def rendered(run: Run, benchmark: Benchmark | None = None) -> str:
     with open_labelled(run.folder / "images") as images:
-        return render_report(run, images, benchmark, system)
+        return render_report(run, images, benchmark)
 
 
-def seen(run: Run, benchmark: Sequence[BenchmarkResult] = ()) -> Seen:
+def seen(run: Run, benchmark: Benchmark | None = None) -> Seen:
     return Seen(rendered(run, benchmark))
 
 
-def measured(n: int, accuracy: float | None) -> BenchmarkResult:
-    return BenchmarkResult(
-        artifact="small.tflite",
-        format="tflite",
-        recipe="static_int8",
-        engine="litert",
-        threads=2,
-        size_bytes=3_300_000,
-        load_ms=12.34,
-        latency=LatencyStats(1024, 0.62, 0.68, 0.87, 0.5, 0.63),
-        images_per_second=1129.4,
-        peak_memory_bytes=93_000_000,
-        n=n,
-        accuracy=accuracy,
-        sensitivity=None,
-        specificity=None,
-        auc=None,
-    )
+def measured(n: int, accuracy: float | None) -> Benchmark:
+    found = None if accuracy is None else dataclasses.replace(evaluation(accuracy), n=n)
+    shared = {
+        "recipe": "static_int8",
+        "size_bytes": 3_300_000,
+        "load_ms": 12.34,
+        "peak_memory_bytes": 93_000_000,
+        "evaluation": found,
+    }
+    single = row("small.tflite", **shared, latency=LATENCY)
+    offline = row("small.tflite", "offline", **shared, images_per_second=Figure(1129.4, 1e3, 2e3))
+    return benchmark([single, offline], system=SYSTEM)
 
 
+LATENCY = dataclasses.replace(
+    latency(0.62), count=1024, median_ms=Figure(0.62, 0.61, 0.64), p90_ms=0.68, p99_ms=0.87
+)
 SYSTEM = SystemInfo("Some CPU", ("avx2",), 8, 2, 4_000_000_000, "Linux 6", "CPython 3.12", {})
 
 
 def test_report_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
-    page = seen(make_run(tmp_path), [measured(6, 0.9)])
+    page = seen(make_run(tmp_path), measured(6, 0.9))
     loaded = [
         value
         for _, attributes in page.tags
@@ -201,7 +196,7 @@ def test_report_counts_the_confusion_matrix(tmp_path: Path) -> None:
 def test_report_shows_hostile_labels_as_text(tmp_path: Path, hostile: str) -> None:
     run = make_run(tmp_path, labels=(hostile, "Uninfected"), wrong=[1])
     bare = seen(make_run(tmp_path / "plain", wrong=[1]))
-    page = Seen(rendered(with_data(run, unreadable=(hostile,), notes=(hostile,)), [measured(6, 1)]))
+    page = Seen(rendered(with_data(run, unreadable=(hostile,), notes=(hostile,)), measured(6, 1)))
     assert page.text.count(hostile) > 10
     assert all(name != "onerror" for _, attributes in page.tags for name in attributes)
     assert [tag for tag, _ in page.tags if tag in ("script", "img")] == [
@@ -242,10 +237,10 @@ def test_report_has_no_benchmark_when_none_was_run(tmp_path: Path) -> None:
 
 def test_report_shows_what_was_measured(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    page = Seen(rendered(run, [measured(6, 0.85)], SYSTEM))
+    page = Seen(rendered(run, measured(6, 0.85)))
     assert page.row("small.tflite") == [
-        "static_int8", "litert", "2", "3.30", "12.3", "0.62", "0.68", "0.87", "1,129", "93",
-        "0.850 6 images", "−5.00",  # noqa: RUF001 - a minus
+        "static_int8", "litert 2.3.0", "2", "3.30", "12.3", "0.62 0.61 to 0.64", "0.68", "0.87",
+        "1,129", "93", "0.850 6 images", "−5.00",  # noqa: RUF001 - a minus
     ]  # fmt: skip
     assert "Some CPU, 2 of 8 CPUs allowed, 4 GB memory, avx2; Linux 6; CPython 3.12" in page.text
 
@@ -254,7 +249,7 @@ def test_report_shows_what_was_measured(tmp_path: Path) -> None:
 def test_report_gives_no_change_when_other_images_were_measured(
     tmp_path: Path, n: int, accuracy: float | None
 ) -> None:
-    assert seen(make_run(tmp_path), [measured(n, accuracy)]).row("small.tflite")[-1] == "-"
+    assert seen(make_run(tmp_path), measured(n, accuracy)).row("small.tflite")[-1] == "-"
 
 
 def test_report_counts_the_split(tmp_path: Path) -> None:
