@@ -101,7 +101,7 @@ class Phone:
         write_artifact(self.folder, "onnx").rename(folder / "c.onnx")
         targets = (Target("a.tflite"), Target("b.tflite", threads=2, cpus=(0, 1)), Target("c.onnx"))
         plan = Plan(scenarios=scenarios, stage=stage)
-        job = Job(targets, plan, (Query("cell"),), "inputs", "held-out", {})
+        job = Job(targets, plan, (Query("cell"),), "inputs", "held-out")
         (folder / "job.json").write_text(codec.dumps(job), encoding="utf-8")
         return folder
 

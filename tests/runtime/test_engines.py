@@ -33,7 +33,7 @@ def test_engine_is_refused_when_it_does_not_run_the_format() -> None:
 
 
 def test_refusal_says_where_to_go_when_the_format_is_savedmodel() -> None:
-    with pytest.raises(EngineError, match=r"not run savedmodel\. A SavedModel needs TensorFlow"):
+    with pytest.raises(EngineError, match=r"No engine here runs savedmodel\. A SavedModel needs"):
         engine_for("savedmodel")
 
 

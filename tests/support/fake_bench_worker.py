@@ -20,7 +20,13 @@ from edgecell_runtime.engines.fake import FakeSession
 from edgecell_runtime.errors import EngineError
 from support import artifacts, models
 
-COMMAND = (sys.executable, __file__)
+TESTS = Path(__file__).parents[1]
+COMMAND = (
+    sys.executable,
+    "-c",
+    f"import runpy, sys; sys.path.insert(0, {str(TESTS)!r});"
+    "runpy.run_module('support.fake_bench_worker', run_name='__main__')",
+)
 DEADLY_QUERY = 10
 
 

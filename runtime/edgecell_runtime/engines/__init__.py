@@ -38,14 +38,14 @@ def engines_for(artifact_format: Format, name: str | None = None) -> list[Engine
     if name is not None:
         fitting = [engine for engine in fitting if engine.name == name]
     if not fitting:
-        by = f"The engine {name}" if name is not None else "No engine of the runtime"
+        by = f"The engine {name} does not run" if name is not None else "No engine here runs"
         hint = (
             " A SavedModel needs TensorFlow: use `edgecell evaluate` or `edgecell bench` with "
             "edgecell[export] installed, or export the run to TFLite or ONNX."
             if artifact_format == "savedmodel"
             else ""
         )
-        raise EngineError(f"{by} does not run {artifact_format}.{hint}")
+        raise EngineError(f"{by} {artifact_format}.{hint}")
     return fitting
 
 
