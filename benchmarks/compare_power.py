@@ -102,7 +102,7 @@ def measure(artifact: Path, folder: Path, slower: float, plan: Plan) -> Benchmar
     np.save(inputs / f"{'x'.join(map(str, shape))}.npy", images)
     queries = tuple(Query(str(number)) for number in range(len(images)))
     targets = tuple(Target(str(copy), threads=1) for copy in copies)
-    job = Job(targets, plan, queries, "inputs", "golden", {})
+    job = Job(targets, plan, queries, "inputs", "golden")
     return run_job(job, folder, Launch((sys.executable, __file__, _WORKER))).benchmark
 
 

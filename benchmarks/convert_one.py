@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from peer import Job
-from peers import NOTHING, PEERS
+from peer_conversions import NOTHING, PEERS
 
 from edgecell_export.pixels import PixelFile
 from edgecell_runtime.measure import peak_memory_bytes

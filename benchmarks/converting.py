@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from peer import Peer
-from peers import PEERS
+from peer_conversions import PEERS
 from process_memory import tree_memory_bytes
 
 import edgecell_export
@@ -166,7 +166,7 @@ class Conversions:
 
     def _made_from(self, peer: Peer) -> str:
         """A hash of everything that decides what comes out."""
-        paths = [self._work / "calibration", _HERE / "peers.py", _HERE / "stock.py"]
+        paths = [self._work / "calibration", _HERE / "peer_conversions.py", _HERE / "stock.py"]
         if peer.of_edgecell:
             paths += sorted(Path(edgecell_export.__path__[0]).rglob("*.py"))
         digest = hashlib.sha256(self._words)

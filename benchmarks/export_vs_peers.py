@@ -13,9 +13,9 @@ from typing import Final
 import scoring
 from converting import Conversions
 from peer import Peer
+from peer_conversions import NOTHING, PEERS
 from peer_measuring import Entry, measure
 from peer_table import PeerComparison, Setting, as_markdown
-from peers import NOTHING, PEERS
 from turns import TurnPlan
 from unseen import read_test_images
 

@@ -1,4 +1,4 @@
-"""Measures files of ``peers.py`` by turns, and compares their answers with the Keras model's."""
+"""Measures the files of ``peer_conversions.py`` by turns, and compares answers with Keras's."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,22 +1,25 @@
 """What the runtime costs around the engine: ``pytest benchmarks/``; needs no trained model.
 
 The graphs are the tests' hand-made ones, which compute next to nothing, so that what is left is
-reading, decoding, checking and calling. The cell has the size of a real one.
+reading, decoding, checking and calling. The cell has the size of a real one. The loop of ``edgecell
+bench`` times, pytest-benchmark reports.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from loop_reporting import timed_by_loop
 from PIL import Image
-from pytest_benchmark.fixture import BenchmarkFixture
 from support import artifacts, models, pictures
 
 from edgecell_runtime.artifact import read_artifact
+from edgecell_runtime.bench.loop import Subject
 from edgecell_runtime.classifier import Classifier, Prediction
-from edgecell_runtime.engines import engine_for
-from edgecell_runtime.manifest import Format
+
+Measured = Callable[[Subject[Any, Any]], Any]
 
 _CELL = (132, 130)
 """Width and height of a common cell at its original size."""
@@ -44,64 +47,55 @@ def png() -> bytes:
     return pictures.encoded(Image.fromarray(cell), "PNG")
 
 
-@pytest.mark.benchmark(group="Classifier.predict")
+@timed_by_loop("Classifier.predict")
 def test_predict_from_png_file(
-    benchmark: BenchmarkFixture, classifier: Classifier, png: bytes, tmp_path: Path
+    measured: Measured, classifier: Classifier, png: bytes, tmp_path: Path
 ) -> None:
     path = tmp_path / "cell.png"
     path.write_bytes(png)
-    assert_answers(benchmark(classifier.predict, path))
+    assert_answers(measured(asking(classifier.predict, path)))
 
 
-@pytest.mark.benchmark(group="Classifier.predict")
-def test_predict_from_bytes(
-    benchmark: BenchmarkFixture, classifier: Classifier, png: bytes
-) -> None:
-    assert_answers(benchmark(classifier.predict, png))
+@timed_by_loop("Classifier.predict")
+def test_predict_from_bytes(measured: Measured, classifier: Classifier, png: bytes) -> None:
+    assert_answers(measured(asking(classifier.predict, png)))
 
 
-@pytest.mark.benchmark(group="Classifier.predict")
-def test_predict_from_array_of_the_right_size(
-    benchmark: BenchmarkFixture, classifier: Classifier
-) -> None:
-    assert_answers(benchmark(classifier.predict, models.random_pixels(1)[0]))
+@timed_by_loop("Classifier.predict")
+def test_predict_from_array_of_the_right_size(measured: Measured, classifier: Classifier) -> None:
+    assert_answers(measured(asking(classifier.predict, models.random_pixels(1)[0])))
 
 
-@pytest.mark.benchmark(group="Classifier.predict_many")
+@timed_by_loop("Classifier.predict_many")
 def test_predict_many_from_64_png_files(
-    benchmark: BenchmarkFixture, classifier: Classifier, png: bytes, tmp_path: Path
+    measured: Measured, classifier: Classifier, png: bytes, tmp_path: Path
 ) -> None:
     paths = [tmp_path / f"cell-{number}.png" for number in range(64)]
     for path in paths:
         path.write_bytes(png)
-    predictions = benchmark(lambda: list(classifier.predict_many(paths)))
+    predictions = measured(asking(lambda every: list(classifier.predict_many(every)), paths))
     assert len(predictions) == 64
     assert_answers(predictions[0])
 
 
-@pytest.mark.benchmark(group="Session.run")
-@pytest.mark.parametrize("form", ["tflite", "onnx"])
-def test_session_run(benchmark: BenchmarkFixture, form: Format) -> None:
-    pixels = models.random_pixels(1)
-    with engine_for(form).open(artifacts.tiny_model(form), 1) as session:
-        (logits,) = benchmark(session.run, (pixels,))
-    np.testing.assert_allclose(logits, models.expected_logits(pixels), rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.benchmark(group="opening an artifact")
-def test_read_artifact(benchmark: BenchmarkFixture, artifact: Path) -> None:
+@timed_by_loop("opening an artifact")
+def test_read_artifact(measured: Measured, artifact: Path) -> None:
     """Reading, hash and manifest, without the engine."""
-    assert benchmark(read_artifact, artifact).manifest.labels == artifacts.LABELS
+    assert measured(asking(read_artifact, artifact)).manifest.labels == artifacts.LABELS
 
 
-@pytest.mark.benchmark(group="opening an artifact")
-def test_open_classifier(benchmark: BenchmarkFixture, artifact: Path) -> None:
-    def open_and_close() -> tuple[str, ...]:
-        with Classifier.open(artifact, threads=1) as opened:
+@timed_by_loop("opening an artifact")
+def test_open_classifier(measured: Measured, artifact: Path) -> None:
+    def open_and_close(path: Path) -> tuple[str, ...]:
+        with Classifier.open(path, threads=1) as opened:
             return opened.labels
 
-    open_and_close()  # the engine's library is imported once
-    assert benchmark(open_and_close) == artifacts.LABELS
+    assert measured(asking(open_and_close, artifact)) == artifacts.LABELS
+
+
+def asking(ask: Callable[[Any], Any], argument: object) -> Subject[Any, Any]:
+    """The same question again and again."""
+    return Subject(lambda _query: argument, ask)
 
 
 def assert_answers(prediction: Prediction) -> None:

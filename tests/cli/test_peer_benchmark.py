@@ -8,9 +8,9 @@ import pytest
 from contenders import Pixels
 from converting import Cost, run_child
 from peer import Peer
+from peer_conversions import PEERS, register
 from peer_measuring import compare_answers
 from peer_table import PeerComparison, PeerRow, Setting, Timing, as_markdown
-from peers import PEERS, register
 from process_memory import tree_memory_bytes
 from scoring import circumstances
 from turns import TurnPlan, measure_by_turns, ratio_of_medians
