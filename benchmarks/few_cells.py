@@ -63,9 +63,14 @@ def write_few_cells(wanted: FewCells, path: Path) -> Path:
 
 def run_edgecell(*arguments: str) -> None:
     """Runs the command as a user does; its words are shown, and its failure ends this program."""
-    done = subprocess.run([sys.executable, "-m", "edgecell", *arguments], check=False)
-    if done.returncode:
-        sys.exit(done.returncode)
+    status = try_edgecell(*arguments)
+    if status:
+        sys.exit(status)
+
+
+def try_edgecell(*arguments: str) -> int:
+    """The same; gives its exit status."""
+    return subprocess.run([sys.executable, "-m", "edgecell", *arguments], check=False).returncode
 
 
 def _drawn(labels: NDArray[np.str_], rows: NDArray[np.intp], wanted: FewCells) -> NDArray[np.intp]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import scoring
-from few_cells import FewCells, run_edgecell, write_few_cells
+from few_cells import FewCells, run_edgecell, try_edgecell, write_few_cells
 
 from edgecell_runtime import codec
 from edgecell_runtime.artifact import read_artifact
@@ -34,16 +34,16 @@ class Row:
         accuracy: Of the source model, on the unseen images.
         form: Of the file.
         recipe: How its numbers are stored.
-        size_bytes: Of the file.
-        parity: How far its answers are from the source model's.
+        size_bytes: Of the file; None where the export was refused.
+        parity: How far its answers are from the source model's; None likewise.
     """
 
     preset: str
     accuracy: Figure
     form: str
     recipe: str
-    size_bytes: int
-    parity: Parity
+    size_bytes: int | None
+    parity: Parity | None
 
 
 @dataclass(frozen=True)
@@ -83,14 +83,19 @@ def as_markdown(result: Result) -> str:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in result.rows:
-        parity = row.parity
-        lines.append(
-            f"| {row.preset} | {scoring.percent(row.accuracy, interval=True)} | {row.form} "
-            f"{row.recipe} | {row.size_bytes:,} | {parity.largest_difference:.2g} | "
-            f"{parity.changed_labels:.2%} of {parity.sample:,} | "
-            f"{parity.accuracy_change * 100:+.2f} |"
-        )
+        accuracy = scoring.percent(row.accuracy, interval=True)
+        lines.append(f"| {row.preset} | {accuracy} | {row.form} {row.recipe} | {_cells_of(row)} |")
     return "\n".join([*lines, "", result.circumstances.sentence(), ""])
+
+
+def _cells_of(row: Row) -> str:
+    if row.parity is None:
+        return "refused: its answers differed too much | | | "
+    return (
+        f"{row.size_bytes:,} | {row.parity.largest_difference:.2g} | "
+        f"{row.parity.changed_labels:.2%} of {row.parity.sample:,} | "
+        f"{row.parity.accuracy_change * 100:+.2f}"
+    )
 
 
 def _rows(preset: Preset, options: argparse.Namespace) -> list[Row]:
@@ -106,17 +111,16 @@ def _rows(preset: Preset, options: argparse.Namespace) -> list[Row]:
     rows = []
     for form, recipe in FILES:
         out = folder / f"{form}-{recipe}"
-        if not out.is_dir():
-            run_edgecell(
-                *("export", str(run.folder), "--format", form, "--recipe", recipe),
-                *("--out", str(out)),
-            )
+        accuracy = run.record.evaluation.accuracy
+        if not list(out.glob(f"*.{form}")):
+            common = ("export", str(run.folder), "--format", form, "--recipe", recipe)
+            if try_edgecell(*common, "--out", str(out)):
+                rows.append(Row(preset.name, accuracy, form, recipe, None, None))
+                continue
         (path,) = out.glob(f"*.{form}")
         artifact = read_artifact(path)
-        parity = artifact.manifest.parity
-        assert parity is not None, "an export has compared"
-        accuracy = run.record.evaluation.accuracy
-        rows.append(Row(preset.name, accuracy, form, recipe, artifact.size_bytes, parity))
+        size, parity = artifact.size_bytes, artifact.manifest.parity
+        rows.append(Row(preset.name, accuracy, form, recipe, size, parity))
     return rows
 
 
