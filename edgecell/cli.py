@@ -131,7 +131,8 @@ def run(arguments: list[str] | None = None) -> int:
         console.error(f"The operating system refused: {error}.")
         return 1
     except Exception:
-        if not interrupts.was_told():  # a library made an error of its own of it
+        # Libraries turn an interrupt into errors of their own; any other error is ours, and shown.
+        if not interrupts.was_told():
             raise
         status = _INTERRUPTED
     if status == _INTERRUPTED:  # Typer turns Ctrl-C into it, too

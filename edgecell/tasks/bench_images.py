@@ -96,6 +96,12 @@ def choose(artifacts: Sequence[Artifact], data: Path | None, seed: int) -> Chose
         shared = _shared(list(answers.values()))
         location = data or first.folder / first.record.data.location
         if shared and _has(first, data, shared[0].image.name):
+            strangers = [path.name for path, run in runs.items() if run is None]
+            if strangers:
+                console.warn(
+                    f"{strangers[0]} lies in no run: whether it was trained on these images is "
+                    "not known."
+                )
             return _held_out(first, location, shared, answers, seed)
     if data is None:
         console.warn(

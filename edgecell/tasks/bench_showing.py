@@ -1,7 +1,7 @@
 """A benchmark to its end: measured here or on devices, compared, shown."""
 
-import contextlib
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -85,14 +85,16 @@ def on_devices(
             Path(name) / "out",
             lambda device, words: console.say(f"{device}: {words}"),
         )
-        found = {one.name: _completed(prepared, one) for one in outcomes if one.benchmark}
-    failed = [one for one in outcomes if one.benchmark is None]
-    for outcome in failed:
-        console.error(f"{outcome.name}: {outcome.reason}")
+        found = {}
+        for outcome in outcomes:
+            try:
+                found[outcome.name] = _completed(prepared, outcome)
+            except EngineError as error:
+                console.error(f"{outcome.name}: {error}")
     if not found:
         raise EngineError("Not one device measured anything; the reasons are above.")
-    _write_and_show(found, output)
-    if failed:
+    _write_and_show(found, output, alone=len(settings) == 1)
+    if len(found) < len(settings):
         return _FAILED
     return console.SKIPPED_STATUS if any(one.skipped for one in found.values()) else 0
 
@@ -113,18 +115,29 @@ def refuse_with_devices(request: Request, old: Old) -> None:
 
 
 def _completed(prepared: Prepared, outcome: Outcome) -> Benchmark:
-    assert outcome.benchmark is not None
-    answers = [np.empty((0, 0))] * len(outcome.benchmark.rows)
-    with (
-        contextlib.suppress(FileNotFoundError),
-        np.load(outcome.out / ANSWERS_FILE, allow_pickle=False) as stored,
-    ):
-        answers = [stored[f"row-{number}"] for number in range(len(answers))]
-    return benching.completed(prepared, Measurement(outcome.benchmark, tuple(answers)))
+    """A device's result with what this side knows.
+
+    Raises:
+        EngineError: The device failed, or sent back what does not fit the job.
+    """
+    if outcome.benchmark is None:
+        raise EngineError(outcome.reason)
+    count = len(outcome.benchmark.rows)
+    try:
+        with np.load(outcome.out / ANSWERS_FILE, allow_pickle=False) as stored:
+            answers = tuple(stored[f"row-{number}"] for number in range(count))
+        return benching.completed(prepared, Measurement(outcome.benchmark, answers))
+    except FileNotFoundError:  # of Android
+        nothing = (np.empty((0, 0)),) * count
+        return benching.completed(prepared, Measurement(outcome.benchmark, nothing))
+    except (OSError, EOFError, KeyError, ValueError, IndexError, zipfile.BadZipFile) as error:
+        raise EngineError(
+            f"What {outcome.name} sent back does not fit what it was asked: {error!r}. Measure "
+            "there again."
+        ) from error
 
 
-def _write_and_show(found: dict[str, Benchmark], output: Output) -> None:
-    alone = len(found) == 1
+def _write_and_show(found: dict[str, Benchmark], output: Output, *, alone: bool) -> None:
     for name, benchmark in found.items():
         if output.file is not None:
             path = output.file if alone else _of_device(output.file, name)
@@ -135,7 +148,8 @@ def _write_and_show(found: dict[str, Benchmark], output: Output) -> None:
                 console.say(f"\n{name}")
             _show(benchmark)
     if output.as_json:
-        document: codec.Json = {name: codec.encode(one) for name, one in found.items()}
+        documents = {name: codec.encode(one) for name, one in found.items()}
+        document = next(iter(documents.values())) if alone else documents
         console.present(document, [], as_json=True, output=None)
     elif not alone:
         console.present(None, [fleet_table(found)], as_json=False, output=None)

@@ -3,11 +3,16 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import artifacts
 from support.command_line import invoke, latest_run, write_cells
 from support.ssh_server import SshServer, needs_sshd
+
+from edgecell.devices.base import ANSWERS_FILE
+from edgecell.devices.together import Outcome, run_together
+from edgecell.tasks import bench_showing
 
 pytestmark = needs_sshd
 
@@ -52,6 +57,25 @@ def test_fleet_is_measured_and_a_device_that_is_gone_is_named(
     assert (row["artifact"], row["evaluation"]["n"]) == ("tiny.onnx", 12)
     assert row["target"]["artifact"] == str(model)
     assert list((tmp_path / "there").iterdir()) == []
+
+
+def test_answers_that_do_not_fit_are_said_of_their_device_alone(
+    fleet: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def damaged(*arguments: Any) -> tuple[Outcome, ...]:
+        outcomes = run_together(*arguments)
+        (outcomes[0].out / ANSWERS_FILE).write_bytes(b"no answers")
+        return outcomes
+
+    monkeypatch.setattr(bench_showing, "run_together", damaged)
+    model = artifacts.write_artifact(tmp_path, "onnx")
+    outcome = invoke(capsys, "bench", model, "--fleet", fleet, *SHORT, "--json")
+    assert (outcome.status, outcome.out) == (1, "")
+    assert "here: What here sent back does not fit what it was asked" in outcome.err
+    assert "Not one device measured anything" in outcome.err
 
 
 def test_held_out_images_stay_here_unless_data_names_them(
