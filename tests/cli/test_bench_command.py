@@ -1,9 +1,11 @@
 """``edgecell bench`` from the command line to the result, on hand-made graphs."""
 
+import csv
 import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support import artifacts
 from support.command_line import invoke, latest_run, positive_probability, seal, write_cells
@@ -13,7 +15,9 @@ from edgecell.tasks.bench_asking import Wishes
 from edgecell_runtime import codec
 from edgecell_runtime.bench.plan import MLPERF_SECONDS
 from edgecell_runtime.bench.results import Benchmark
+from edgecell_runtime.classifier import Classifier
 from edgecell_runtime.errors import UsageError
+from edgecell_train.runs import ANSWERS, csv_text
 
 P, U = artifacts.LABELS
 CELLS = {f"C{i % 4}P{i % 4}thinF_IMG_{i}.png": (P, U, U)[i % 3] for i in range(24)}
@@ -79,13 +83,25 @@ def test_held_out_images_of_the_run_are_measured_on_and_held_against_its_answers
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = latest_run(tmp_path / "runs", ("onnx", "float32"))
+    with (run.folder / ANSWERS).open(newline="") as file:
+        head, first, *others = csv.reader(file)
+    first[3:5] = first[4], first[3]  # another share than a half is changed
+    (run.folder / ANSWERS).write_text(csv_text(head, [first, *others]))
     monkeypatch.chdir(tmp_path)
     outcome = invoke(capsys, "bench", *SHORT, "--scenarios", "single_stream", "--json")
     assert outcome.status == 0, outcome.err
     (row,) = outcome.document["rows"]
     assert outcome.document["images"] == "held-out"
     assert row["images"] == len(run.answers())
-    assert 0 <= row["changed_labels"] <= 1
+    changed = []
+    with run.open_images() as images, Classifier.open(run.exports / "tiny-float32.onnx") as opened:
+        for answer in run.answers():
+            image = images.get(answer.image.name)
+            assert image is not None
+            before = opened.labels[int(np.argmax(answer.probabilities))]
+            changed.append(opened.predict(images.read(image)).label != before)
+    assert row["changed_labels"] == pytest.approx(np.mean(changed))
+    assert 2 * sum(changed) != len(changed), "else the others could have been counted"
 
 
 def test_artifact_without_images_is_measured_on_patterns_and_says_so(

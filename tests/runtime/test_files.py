@@ -200,6 +200,15 @@ def test_added_folder_takes_the_first_free_place_and_replaces_nothing(tmp_path: 
     assert (tmp_path / "b" / "new").read_text() == "new"
 
 
+def test_added_folder_takes_the_place_of_no_empty_folder_either(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with adding([tmp_path / "a", tmp_path / "b"], lambda _: None) as temporary:
+        temporary.mkdir()
+        (temporary / "new").write_text("new")
+    assert list((tmp_path / "a").iterdir()) == []
+    assert (tmp_path / "b" / "new").exists()
+
+
 def test_nothing_is_added_when_the_body_fails(tmp_path: Path) -> None:
     def body() -> None:
         with adding([tmp_path / "a"], lambda _: None) as temporary:
