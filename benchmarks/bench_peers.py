@@ -18,10 +18,8 @@ from peers import TOOLS, comparing, own
 from peers.rows import Compared, LayerRow, PeerRow, tables
 
 from edgecell import console
-from edgecell_runtime import codec
 from edgecell_runtime.artifact import read_artifact
 from edgecell_runtime.errors import EdgecellError
-from edgecell_runtime.files import write_text
 
 
 @dataclass(frozen=True)
@@ -68,9 +66,7 @@ def main() -> int:
     )
     text = as_markdown(result, found)
     print(text)
-    for path in options.output:
-        document = codec.dumps(result, indent=2) + "\n"
-        write_text(path, document if path.suffix == ".json" else text)
+    scoring.write(result, text, options.output)
     return 0
 
 
@@ -98,9 +94,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement; 2")
     parser.add_argument("--tools", nargs="+", choices=TOOLS, default=list(TOOLS))
     parser.add_argument("--seed", type=int, default=0, help="of the orders")
-    parser.add_argument(
-        "--output", type=scoring.output_path, action="append", default=[], help=".json or .md"
-    )
+    scoring.add_output(parser)
     return parser.parse_args()
 
 

@@ -19,9 +19,7 @@ from edgecell import console
 from edgecell_export.kinds import RangeRule
 from edgecell_export.known_images import read_known
 from edgecell_export.pixels import PixelFile
-from edgecell_runtime import codec
 from edgecell_runtime.errors import EdgecellError
-from edgecell_runtime.files import write_text
 from edgecell_train.runs import Run, find_run
 
 _ARCHIVE: Final = "nlm-cells-50px.zip"
@@ -63,9 +61,7 @@ def main() -> None:
         sys.exit(f"Error: {error}")
     text = as_markdown(result)
     print(text)
-    for path in options.output:
-        document = codec.dumps(result, indent=2) + "\n"
-        write_text(path, document if path.suffix == ".json" else text)
+    scoring.write(result, text, options.output)
 
 
 def measure(run: Run, options: argparse.Namespace) -> list[Row]:

@@ -32,11 +32,9 @@ from edgecell_export.pixels import PixelFile
 from edgecell_export.prepare import IMAGES, Graph, for_integers, prepare
 from edgecell_export.recipes import RECIPES
 from edgecell_export.source import KnownImage, SourceModel, source_probabilities
-from edgecell_runtime import codec
 from edgecell_runtime.classifier import Classifier
 from edgecell_runtime.engines import engine_for
 from edgecell_runtime.errors import EdgecellError
-from edgecell_runtime.files import write_text
 from edgecell_runtime.labelled import LabelledImages
 from edgecell_runtime.manifest import Format, Manifest
 from edgecell_train.runs import Run, find_run
@@ -170,9 +168,7 @@ def main() -> None:
         sys.exit(f"Error: {error}")
     text = as_markdown(result)
     print(text)
-    for path in options.output:
-        document = codec.dumps(result, indent=2) + "\n"
-        write_text(path, document if path.suffix == ".json" else text)
+    scoring.write(result, text, options.output)
 
 
 def try_sizes(

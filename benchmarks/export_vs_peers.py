@@ -21,10 +21,8 @@ from unseen import read_test_images
 
 from edgecell_export.known_images import write_calibration
 from edgecell_export.pixels import PixelFile
-from edgecell_runtime import codec
 from edgecell_runtime.engines import ENGINES, Engine, engine_for
 from edgecell_runtime.errors import EdgecellError
-from edgecell_runtime.files import write_text
 from edgecell_train.runs import Run, find_run
 
 _ARCHIVE: Final = "nlm-cells-50px.zip"
@@ -43,9 +41,7 @@ def main() -> None:
         sys.exit(f"Error: {error}")
     text = as_markdown(comparison)
     print(text)
-    for path in options.output:
-        document = codec.dumps(comparison, indent=2) + "\n"
-        write_text(path, document if path.suffix == ".json" else text)
+    scoring.write(comparison, text, options.output)
 
 
 def compare(run: Run, options: argparse.Namespace, before: scoring.Circumstances) -> PeerComparison:

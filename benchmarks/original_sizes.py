@@ -19,10 +19,8 @@ from numpy.typing import NDArray
 from edgecell import console
 from edgecell_export.output_capture import converter_output
 from edgecell_export.savedmodel_session import open_classifier
-from edgecell_runtime import codec
 from edgecell_runtime.classifier import Classifier
 from edgecell_runtime.errors import DataError, EdgecellError, RunError
-from edgecell_runtime.files import write_text
 from edgecell_runtime.labelled import LabelledImage, LabelledImages, open_labelled
 from edgecell_runtime.manifest import Figure
 from edgecell_train.runs import Run, find_run
@@ -100,9 +98,7 @@ def main() -> None:
     result = Result(before, run.folder.name, tuple(rows))
     text = as_markdown(result)
     print(text)
-    for path in options.output:
-        document = codec.dumps(result, indent=2) + "\n"
-        write_text(path, document if path.suffix == ".json" else text)
+    scoring.write(result, text, options.output)
 
 
 @contextlib.contextmanager
@@ -245,13 +241,7 @@ def _options() -> argparse.Namespace:
         default=[],
         help="what to score; the run's float32 exports",
     )
-    parser.add_argument(
-        "--output",
-        type=scoring.output_path,
-        action="append",
-        default=[],
-        help=".json or .md; repeatable",
-    )
+    scoring.add_output(parser)
     return parser.parse_args()
 
 

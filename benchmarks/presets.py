@@ -13,10 +13,8 @@ from typing import Final
 import scoring
 from few_cells import FewCells, run_edgecell, try_edgecell, write_few_cells
 
-from edgecell_runtime import codec
 from edgecell_runtime.artifact import read_artifact
 from edgecell_runtime.errors import EdgecellError
-from edgecell_runtime.files import write_text
 from edgecell_runtime.manifest import Figure, Parity
 from edgecell_train.presets import PRESETS, Preset
 from edgecell_train.runs import LATEST, find_run
@@ -67,9 +65,7 @@ def main() -> None:
     result = Result(before, options.cells, options.epochs, rows)
     text = as_markdown(result)
     print(text)
-    for path in options.output:
-        document = codec.dumps(result, indent=2) + "\n"
-        write_text(path, document if path.suffix == ".json" else text)
+    scoring.write(result, text, options.output)
 
 
 def as_markdown(result: Result) -> str:
@@ -138,13 +134,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=4)
     images = [name for name, preset in PRESETS.items() if preset.preprocessing.depth is None]
     parser.add_argument("--presets", choices=images, nargs="+", default=images)
-    parser.add_argument(
-        "--output",
-        type=scoring.output_path,
-        action="append",
-        default=[],
-        help=".json or .md; repeatable",
-    )
+    scoring.add_output(parser)
     return parser.parse_args()
 
 

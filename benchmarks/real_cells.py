@@ -28,10 +28,8 @@ from edgecell_export.pixels import PixelFile
 from edgecell_export.recipes import RECIPES
 from edgecell_export.source import Evidence, SourceModel
 from edgecell_export.tensorflow import import_tensorflow
-from edgecell_runtime import codec
 from edgecell_runtime.artifact import read_artifact
 from edgecell_runtime.errors import EdgecellError, ExportError
-from edgecell_runtime.files import write_text
 from edgecell_runtime.measure import LatencyStats
 from edgecell_train.runs import Run, find_run
 from edgecell_train.statistics import evaluate
@@ -58,9 +56,7 @@ def main() -> None:
         sys.exit(f"Error: {error}")
     text = as_markdown(comparison)
     print(text)
-    for path in options.output:
-        document = codec.dumps(comparison, indent=2) + "\n"
-        write_text(path, document if path.suffix == ".json" else text)
+    scoring.write(comparison, text, options.output)
 
 
 def compare(

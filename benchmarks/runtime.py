@@ -22,9 +22,7 @@ import runtime_starts
 import scoring
 
 from edgecell import console
-from edgecell_runtime import codec
 from edgecell_runtime.errors import DataError, EdgecellError
-from edgecell_runtime.files import write_text
 from edgecell_runtime.threads import allowed_cpus
 from edgecell_train.runs import find_run
 
@@ -68,9 +66,7 @@ def main() -> None:
         sys.exit(f"Error: {error}")
     text = as_markdown(result)
     print(text)
-    for path in options.output:
-        document = codec.dumps(result, indent=2) + "\n"
-        write_text(path, document if path.suffix == ".json" else text)
+    scoring.write(result, text, options.output)
 
 
 def measure(options: argparse.Namespace, before: scoring.Circumstances, folder: Path) -> Result:
@@ -144,9 +140,7 @@ def _options() -> argparse.Namespace:
         required=not folder,
         help=f"the folder of {' and '.join(ARCHIVES)}; EDGECELL_DATA",
     )
-    parser.add_argument(
-        "--output", type=scoring.output_path, action="append", default=[], help=".json or .md"
-    )
+    scoring.add_output(parser)
     parser.add_argument("--rounds", type=_rounds, default=20, help="pairs of each; 20")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS)
     parser.add_argument("--formats", nargs="+", default=["tflite", "onnx"])

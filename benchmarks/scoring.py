@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import bootstrap
 
+from edgecell_runtime import codec
+from edgecell_runtime.files import write_text
 from edgecell_runtime.manifest import Figure
 from edgecell_runtime.system import SystemInfo, describe_system
 
@@ -36,13 +38,29 @@ def output_path(text: str) -> Path:
     return path
 
 
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """The option ``--output`` that every benchmark has; see ``write``."""
+    parser.add_argument(
+        "--output", type=output_path, action="append", default=[], help=".json or .md; repeatable"
+    )
+
+
+def write(result: object, text: str, paths: Sequence[Path]) -> None:
+    """Writes a result to each file: as JSON, or where it ends in ``.md``, the text for people.
+
+    Raises:
+        StorageError: One could not be written.
+    """
+    for path in paths:
+        document = codec.dumps(result, indent=2) + "\n"
+        write_text(path, document if path.suffix == ".json" else text)
+
+
 def run_parser(description: str | None, archive: str) -> argparse.ArgumentParser:
     """The options that every comparison of a run's model has: run, --output, --data."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("run", type=Path, help="a run's folder")
-    parser.add_argument(
-        "--output", type=output_path, action="append", default=[], help=".json or .md; repeatable"
-    )
+    add_output(parser)
     parser.add_argument(
         "--data",
         type=Path,

@@ -15,9 +15,7 @@ import scoring
 from few_cells import FewCells, run_edgecell, write_few_cells
 
 from edgecell_export.card import figure_text
-from edgecell_runtime import codec
 from edgecell_runtime.errors import EdgecellError
-from edgecell_runtime.files import write_text
 from edgecell_runtime.manifest import Evaluation
 from edgecell_train.history import read_history
 from edgecell_train.runs import HISTORY, LATEST, find_run
@@ -76,9 +74,7 @@ def main() -> None:
     result = Result(before, options.preset, options.cells, rows)
     text = as_markdown(result)
     print(text)
-    for path in options.output:
-        document = codec.dumps(result, indent=2) + "\n"
-        write_text(path, document if path.suffix == ".json" else text)
+    scoring.write(result, text, options.output)
     run_edgecell(
         "compare",
         *(str(_folder(cure, options)) for cure in CURES),
@@ -145,13 +141,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--preset", default="malaria-cnn")
     parser.add_argument("--cells", type=int, default=1000, help="of all classes, to train on")
     parser.add_argument("--seed", type=int, default=0, help="of cells, split and training")
-    parser.add_argument(
-        "--output",
-        type=scoring.output_path,
-        action="append",
-        default=[],
-        help=".json or .md; repeatable",
-    )
+    scoring.add_output(parser)
     return parser.parse_args()
 
 

@@ -19,9 +19,7 @@ import training_starts
 import training_steps
 
 from edgecell import console
-from edgecell_runtime import codec
 from edgecell_runtime.errors import EdgecellError
-from edgecell_runtime.files import write_text
 from edgecell_runtime.threads import allowed_cpus
 
 SECTIONS: Final = ("starts", "steps", "memory")
@@ -71,9 +69,7 @@ def main() -> None:
     result = Result(before, options.preset, tuple(rows))
     text = as_markdown(result)
     print(text)
-    for path in options.output:
-        document = codec.dumps(result, indent=2) + "\n"
-        write_text(path, document if path.suffix == ".json" else text)
+    scoring.write(result, text, options.output)
 
 
 def as_markdown(result: Result) -> str:
@@ -91,13 +87,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=10, help="pairs of each")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=SECTIONS, nargs="+", default=list(SECTIONS))
-    parser.add_argument(
-        "--output",
-        type=scoring.output_path,
-        action="append",
-        default=[],
-        help=".json or .md; repeatable",
-    )
+    scoring.add_output(parser)
     return parser.parse_args()
 
 
