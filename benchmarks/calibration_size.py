@@ -188,7 +188,9 @@ def try_sizes(
     with run.open_images(options.data) as images:
         read = _reader(images, source)
         validation = np.stack([read(row.image) for row in held])
-        expected = source_probabilities(source.model, validation, source.head, source.labels)
+        expected = source_probabilities(
+            source.model, validation, source.head, source.labels, source.temperature
+        )
         for size, number in itertools.product(options.sizes, range(options.draws)):
             order = np.random.default_rng(run.record.seed + number).permutation(len(training))
             calibration = np.stack([read(training[index]) for index in order[:size]])

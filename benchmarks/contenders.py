@@ -76,7 +76,7 @@ def keras_contender(source: SourceModel, file: Path) -> Contender:
         encode=lambda pixels: pixels.astype(np.float32),
         run=source.model.predict_on_batch,
         probabilities=lambda pixels: source_probabilities(
-            source.model, pixels, source.head, source.labels
+            source.model, pixels, source.head, source.labels, source.temperature
         ),
     )
 
@@ -141,7 +141,7 @@ def plain_contender(
     model = StockModel(engine.open(path.read_bytes(), threads))
 
     def probabilities(pixels: Pixels) -> NDArray[np.float64]:
-        found = source_probabilities(model, pixels, source.head, source.labels)
+        found = source_probabilities(model, pixels, source.head, source.labels, source.temperature)
         # 8-bit sigmoids may both be 0; then the file says nothing at all.
         found[found.sum(axis=1) == 0] = 1 / len(source.labels)
         return found

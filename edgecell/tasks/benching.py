@@ -87,13 +87,14 @@ def benchmark(request: Request) -> Benchmark:
         prepared = prepare(request, Path(name))
         launch = Launch(bench_worker.COMMAND)
         with console.progress() as bars:
-            task = bars.add_task("Measuring", total=1.0)
+            task = bars.add_task("Measuring", total=1.0, words="")
             found = run_job(
                 prepared.job,
                 prepared.folder,
                 launch,
-                lambda done, words: bars.update(task, completed=done, description=words),
+                lambda done, words: bars.update(task, completed=done, words=words),
             )
+            bars.update(task, completed=1.0, words="")
     return completed(prepared, found)
 
 

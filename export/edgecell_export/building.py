@@ -208,7 +208,9 @@ class ArtifactBuilder:
         """The source model's answers to the golden inputs, by input, then by label."""
         source = self._source
         inputs = golden_inputs(FORMULA, source.preprocessing.shape)
-        answers = source_probabilities(source.model, inputs, source.head, source.labels)
+        answers = source_probabilities(
+            source.model, inputs, source.head, source.labels, source.temperature
+        )
         return tuple(map(tuple, answers.tolist()))
 
 

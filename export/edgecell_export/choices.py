@@ -50,7 +50,7 @@ class Validation:
     Attributes:
         pixels: Preprocessed.
         truth: int (n,), index of the true label.
-        expected: float64 (n, labels), the source model's probabilities.
+        expected: float64 (n, labels), the source model's probabilities, at its temperature.
         positive: Index of the positive label; None where there is none.
         threshold: Decision threshold on its probability.
     """
@@ -121,7 +121,7 @@ def write_validation(pixels: PixelFile, evidence: Evidence, source: SourceModel)
     preprocessing = source.preprocessing
     pixels.append(preprocessing.apply(read_known(evidence.images, image)) for image in chosen)
     answers = [
-        source_probabilities(source.model, batch, source.head, source.labels)
+        source_probabilities(source.model, batch, source.head, source.labels, source.temperature)
         for batch in pixels.batches(256)
     ]
     label = source.positive_label

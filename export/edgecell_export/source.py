@@ -15,6 +15,9 @@ from edgecell_runtime.manifest import Evaluation, Source
 from edgecell_runtime.preprocess import PreprocessSpec
 
 _BATCH = 256
+_SMALLEST = 1e-300
+"""A probability of 0 has no logarithm."""
+
 _BATCH_VALUES = 1 << 22
 """Pixel values in a batch: of a large volume, one makes a gigabyte between the layers."""
 
@@ -100,7 +103,11 @@ class Evidence:
 
 
 def source_probabilities(
-    model: KerasModel, pixels: NDArray[np.uint8], head: Head, labels: tuple[str, ...]
+    model: KerasModel,
+    pixels: NDArray[np.uint8],
+    head: Head,
+    labels: tuple[str, ...],
+    temperature: float = 1.0,
 ) -> NDArray[np.float64]:
     """The source model's own answers, before any conversion.
 
@@ -110,6 +117,7 @@ def source_probabilities(
             preprocessed, 0-255.
         head: Of the model.
         labels: In the order of the model's classes.
+        temperature: Divides the logits, as artifacts do.
 
     Returns:
         float64 (n, labels), rows summing to 1.
@@ -118,6 +126,8 @@ def source_probabilities(
         PreparationError: The model answers with values that are not numbers.
     """
     outputs = source_outputs(model, pixels)
+    if temperature != 1:
+        return head.probabilities(logits_of_outputs(outputs, head), labels, temperature)
     if head.kind == "softmax":
         return outputs
     if head.kind == "sigmoid":
@@ -125,6 +135,26 @@ def source_probabilities(
         return np.stack(columns, axis=1)
     total: NDArray[np.float64] = outputs.sum(axis=1, keepdims=True)
     return outputs / np.maximum(total, np.finfo(np.float32).tiny)
+
+
+def logits_of_outputs(outputs: NDArray[np.floating], head: Head) -> NDArray[np.float64]:
+    """The logits behind a Keras model's outputs, its last activation undone.
+
+    Args:
+        outputs: float (n, outputs), 0-1, as the model gives them; see ``source_outputs``.
+        head: Of the model.
+
+    Returns:
+        float64 (n, outputs), finite. Of a softmax they are known up to a number for each image,
+        which changes no probability.
+    """
+    values = np.asarray(outputs, dtype=np.float64)
+    if head.kind in ("softmax", "probabilities"):
+        return np.log(np.maximum(values, _SMALLEST))
+    # A sigmoid in float32 ends at 1: what lies between it and the number below is not known.
+    nearest = 1 - float(np.finfo(np.float32).epsneg) / 2
+    inside = np.clip(values, float(np.finfo(np.float32).tiny), nearest)
+    return np.log(inside) - np.log1p(-inside)
 
 
 def source_outputs(model: KerasModel, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:

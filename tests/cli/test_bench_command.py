@@ -48,6 +48,15 @@ def model(tmp_path: Path) -> Path:
     return artifacts.write_artifact(tmp_path, "onnx")
 
 
+def test_progress_is_shown_on_a_terminal(
+    data: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes it for a terminal then
+    outcome = invoke(capsys, "bench", model, "--data", data, *SHORT, "--threads", "1")
+    assert outcome.status == 0, outcome.err
+    assert "100%" in outcome.err
+
+
 def test_row_has_the_right_answers_of_the_queries_that_were_timed(
     data: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -35,6 +35,19 @@ def test_validation_holds_pixels_truth_and_answers_of_the_same_images(
     assert (found.positive, found.threshold) == (0, 0.5)
 
 
+def test_answers_are_at_the_temperature_that_the_artifact_will_have(
+    small_run: SmallRun, tmp_path: Path
+) -> None:
+    warm = dataclasses.replace(small_run.source, temperature=2.5)
+    pixels = PixelFile(tmp_path / "pixels", SPEC.shape)
+    found = write_validation(pixels, small_run.evidence, warm)
+    images = pixels.first(1000)
+    plain = source_probabilities(small_run.source.model, images, HEAD, LABELS)
+    expected = source_probabilities(small_run.source.model, images, HEAD, LABELS, 2.5)
+    assert np.abs(found.expected - expected).max() < 1e-6
+    assert np.abs(expected - plain).max() > 0.01
+
+
 def test_validation_images_are_of_no_patient_of_training_or_test(small_run: SmallRun) -> None:
     evidence = small_run.evidence
     chosen = {image.patient for image in evidence.validation}

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from edgecell_export.source import logits_of_outputs
 from edgecell_runtime.errors import UsageError
 from edgecell_runtime.heads import Head
 from edgecell_train.config import Decision
@@ -13,7 +14,6 @@ from edgecell_train.decisions import (
     choose_threshold,
     decide,
     fit_temperature,
-    logits_of_outputs,
 )
 
 LABELS = ("a", "b")

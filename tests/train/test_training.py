@@ -22,14 +22,13 @@ from support.tiny_training import (
 )
 
 from edgecell_export.known_images import read_known
-from edgecell_export.source import source_outputs
+from edgecell_export.source import logits_of_outputs, source_outputs
 from edgecell_export.tensorflow import import_keras
 from edgecell_runtime.errors import DataError, StorageError, TrainingError, UsageError
 from edgecell_runtime.heads import Head
 from edgecell_train import optimization, training
 from edgecell_train.config import TrainConfig
 from edgecell_train.config_files import scalars
-from edgecell_train.decisions import logits_of_outputs
 from edgecell_train.fitting import Fitted
 from edgecell_train.presets import find_preset
 from edgecell_train.runs import find_run

@@ -86,26 +86,6 @@ def decide(
     return Decided(fitted.temperature, chosen.threshold, chosen.rule, note)
 
 
-def logits_of_outputs(outputs: NDArray[np.floating], head: Head) -> NDArray[np.float64]:
-    """The logits behind a Keras model's outputs, its last activation undone.
-
-    Args:
-        outputs: float (n, outputs), 0-1, as the model gives them; see ``source_outputs``.
-        head: Of the model.
-
-    Returns:
-        float64 (n, outputs), finite. Of a softmax they are known up to a number for each image,
-        which changes no probability.
-    """
-    values = np.asarray(outputs, dtype=np.float64)
-    if head.kind in ("softmax", "probabilities"):
-        return np.log(np.maximum(values, _SMALLEST))
-    # A sigmoid in float32 ends at 1: what lies between it and the number below is not known.
-    nearest = 1 - float(np.finfo(np.float32).epsneg) / 2
-    inside = np.clip(values, float(np.finfo(np.float32).tiny), nearest)
-    return np.log(inside) - np.log1p(-inside)
-
-
 def fit_temperature(
     logits: NDArray[np.floating], truth: NDArray[np.integer], head: Head, labels: tuple[str, ...]
 ) -> Fitted:

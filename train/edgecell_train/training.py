@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecell_export.source import logits_of_outputs
 from edgecell_runtime.errors import DataError, RunError, TrainingError
 from edgecell_runtime.files import adding, replacing
 from edgecell_runtime.labelled import LabelledImages
@@ -19,7 +20,7 @@ from edgecell_train import checkpoints, feeding, optimization
 from edgecell_train.caveats import chance_note
 from edgecell_train.checkpoints import Unfinished, UnfinishedRecord
 from edgecell_train.config_files import scalars
-from edgecell_train.decisions import Decided, decide, logits_of_outputs
+from edgecell_train.decisions import Decided, decide
 from edgecell_train.decoding import Decoded
 from edgecell_train.fitting import Fitted, Subject, fit
 from edgecell_train.history import averages_note
