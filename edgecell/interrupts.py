@@ -23,6 +23,8 @@ _NAMES: Final = ("SIGINT", "SIGTERM", "SIGHUP")
 _SIGNALLED: Final = 128
 """Shells add it to a signal's number."""
 
+_ONCE_MORE_SECONDS: Final = 0.05
+
 _received: list[int] = []
 
 
@@ -40,6 +42,7 @@ def raise_when_told() -> None:
     """From here on signals raise ``KeyboardInterrupt``, so that the command tidies up."""
     _received.clear()
     _handle(_interrupt)
+    sys.unraisablehook = _once_more
 
 
 def leave_when_told() -> None:
@@ -69,6 +72,23 @@ def flush() -> None:
 def _interrupt(number: int, _frame: FrameType | None) -> None:
     _received.append(number)
     raise KeyboardInterrupt
+
+
+def _once_more(lost: sys.UnraisableHookArgs) -> None:
+    """Interrupts again where the first time came to nothing.
+
+    A signal is met wherever Python is; in a destructor or a weak reference's callback, of which
+    training has many, nobody can catch what it raises, and Python goes on.
+    """
+    if not (_received and issubclass(lost.exc_type, KeyboardInterrupt)):
+        sys.__unraisablehook__(lost)
+        return
+    import _thread
+    import threading
+
+    again = threading.Timer(_ONCE_MORE_SECONDS, _thread.interrupt_main, (_received[0],))
+    again.daemon = True
+    again.start()
 
 
 def _end(number: int, _frame: FrameType | None) -> None:

@@ -44,6 +44,25 @@ listing_presets.document = document
 main()
 """
 
+IN_A_DESTRUCTOR = """
+import signal, sys, time
+from edgecell.__main__ import main
+from edgecell.tasks import listing_presets
+
+number = signal.Signals[sys.argv.pop(1)]
+
+class Dying:
+    def __del__(self):
+        signal.raise_signal(number)
+
+def document():
+    Dying()
+    time.sleep(30)
+
+listing_presets.document = document
+main()
+"""
+
 
 def _ended(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -95,3 +114,9 @@ def test_quiet_is_taken_before_and_after_the_command(
 def test_every_command_takes_quiet_the_nested_ones_too(capsys: pytest.CaptureFixture[str]) -> None:
     for command in (("train",), ("predict",), ("data", "download")):
         assert "--quiet" in invoke(capsys, *command, "--help").out
+
+
+@pytest.mark.parametrize(("number", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_interrupt_that_a_destructor_swallows_comes_again(number: str, status: int) -> None:
+    done = _ended(IN_A_DESTRUCTOR, number, "presets", "--json")
+    assert (done.returncode, done.stdout, done.stderr) == (status, "", SAID)
