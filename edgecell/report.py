@@ -157,6 +157,7 @@ class _Samples:
         names = [answer.image.name for answer in self.answers]
         self._patients = dict(zip(names, tested.patients, strict=True))
         self._heat = {one.name: one.heat for one in explained(run)}
+        self._disputed = disputed_of(run)
 
     def of(self, answer: Answer) -> Sample:
         """One test image."""
@@ -171,6 +172,7 @@ class _Samples:
             probability=answer.probabilities[said],
             picture=picture(self._images, known, background),
             heat=None if heat is None else heated(self._images, known, background, heat),
+            disputed=known.name in self._disputed,
         )
 
     def by_class(self) -> dict[str, tuple[Sample, ...]]:

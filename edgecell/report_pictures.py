@@ -62,6 +62,7 @@ class Sample:
     probability: float
     picture: Picture
     heat: Picture | None = None
+    disputed: bool = False
 
     @property
     def right(self) -> bool:

@@ -191,6 +191,8 @@ def _cross_validate(folds: "Folds", as_json: bool, output: Path | None) -> None:
     document = cross_validating_tables.document(validated.folder, result)
     tables = cross_validating_tables.tables(result)
     console.present(document, tables, as_json=as_json, output=output)
+    for note in result.notes:
+        console.warn(note)
     folder = console.shown(validated.folder)
     console.say(f"Folds:   {folder}/fold-1 to fold-{result.folds}, each a run")
     console.say(f"Summary: {console.shown(summary)}")

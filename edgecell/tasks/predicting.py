@@ -121,6 +121,7 @@ class _Run:
             sessions=classifier.sessions,
             labels=classifier.labels,
             positive_label=classifier.manifest.positive_label,
+            threshold=classifier.manifest.threshold,
         )
         for trial in classifier.engine_report:
             if not trial.accepted:

@@ -23,6 +23,7 @@ class Setup:
         sessions: How many run side by side.
         labels: Of the artifact.
         positive_label: What a positive decision means, if anything.
+        threshold: From which probability of it on.
     """
 
     model: str
@@ -31,6 +32,7 @@ class Setup:
     sessions: int
     labels: tuple[str, ...]
     positive_label: str | None
+    threshold: float
 
 
 @dataclass
@@ -38,12 +40,14 @@ class Tally:
     """What has come out so far.
 
     Attributes:
-        labels: How many images got which label.
+        labels: How many images got which label, the likeliest one.
+        positive: How many were decided to be positive, at the threshold.
         skipped: How many could not be read.
         kept: How many of both stood in the log already.
     """
 
     labels: Counter[str] = field(default_factory=Counter)
+    positive: int = 0
     skipped: int = 0
     kept: int = 0
 
@@ -56,6 +60,7 @@ class Tally:
         """Counts one more."""
         if isinstance(outcome, Answer):
             self.labels[outcome.prediction.label] += 1
+            self.positive += bool(outcome.prediction.positive)
         else:
             self.skipped += 1
 
@@ -158,8 +163,13 @@ def table(setup: Setup, answers: Answers) -> Table:
 
 
 def summary(setup: Setup, tally: Tally) -> str:
-    """How many images got which label, and what ran."""
+    """How many images are positive, how many got which label, and what ran."""
     parts = [f"{tally.labels[label]:,} {label}" for label in setup.labels]
+    if setup.positive_label is not None:
+        decided = (
+            f"{tally.positive:,} positive ({setup.positive_label} from {setup.threshold:.3g} on)"
+        )
+        parts = [f"{decided}; likeliest label: {parts[0]}", *parts[1:]]
     skipped = f"; {tally.skipped:,} skipped" if tally.skipped else ""
     were = "was" if tally.kept == 1 else "were"
     kept = f"; {tally.kept:,} {were} there already" if tally.kept else ""

@@ -111,7 +111,8 @@ def require_parity(parity: Parity) -> None:
             f"held-out images: {'; '.join(broken)}. Largest difference of a probability "
             f"{parity.largest_difference:.4f}, mean {parity.mean_difference:.4f}, labels changed "
             f"{parity.changed_labels:.2%}, accuracy {parity.accuracy_change * 100:+.2f} points. "
-            "No file was written; try another recipe, or train longer."
+            "No file was written; let --recipe auto choose, train longer, or allow more with "
+            "--tolerance N, which the file will say of itself."
         )
 
 

@@ -107,7 +107,8 @@ def test_lines_name_image_label_probability_and_decision(
         "yes" if expected >= 0.5 else "no",
     ]
     assert second.startswith(str(cells / "b.png"))
-    assert "2 images: " in outcome.err
+    positive = sum(line.split()[-1] == "yes" for line in (first, second))
+    assert f"2 images: {positive} positive (Parasitized from 0.5 on); likeliest" in outcome.err
 
 
 def test_decision_is_left_out_when_there_is_no_positive_label(

@@ -380,6 +380,8 @@ def test_report_gives_figures_without_disputed_images_beside_those_on_all(tmp_pa
     write_disputed(tmp_path, ["Parasitized/cell 1.png", "Uninfected/cell 1.png", "elsewhere.png"])
     page = seen(run)
     assert "Somebody disputes the label of 2 test images" in page.text
+    mistakes = page.text[page.text.index("The surest mistakes") :]
+    assert mistakes.count("its label is disputed") == 2
     assert "interval 0.812 to 0.954 1.000 (1.000 to 1.000) without disputed labels" in page.text
     assert page.row("precision")[1] == "1.000 1.000 to 1.000"
     assert "an opinion and not the truth" in page.text

@@ -12,6 +12,8 @@ import pytest
 
 from edgecell_export.tensorflow import import_keras
 from edgecell_runtime.errors import UsageError
+from edgecell_runtime.heads import Head
+from edgecell_train.grad_cam import grad_cam
 from edgecell_train.own_model import load_own_model, preset_of_own_model
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3)).astype(np.float32)
@@ -165,6 +167,15 @@ def test_logits_get_the_activation_and_nothing_else(here: Path) -> None:
     found = load_own_model("mine.keras", None, 3).predict(PIXELS, verbose=0)
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_grad_cam_looks_into_a_file_that_ended_in_logits(here: Path) -> None:
+    save(build(None, 2), here / "mine.keras")
+    model = load_own_model("mine.keras", None, 2)
+    maps = grad_cam(
+        model, PIXELS.astype(np.uint8), np.zeros(len(PIXELS), np.int64), Head("softmax")
+    )
+    assert len(maps) == len(PIXELS)
 
 
 @pytest.mark.parametrize(

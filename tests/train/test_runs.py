@@ -46,6 +46,13 @@ def test_no_run_is_refused_with_what_to_do(tmp_path: Path, monkeypatch: pytest.M
         find_run(None)
 
 
+def test_folder_of_folds_is_refused_with_the_name_of_one(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "folds").mkdir()
+    (tmp_path / "folds" / "fold-1").symlink_to(run.folder)
+    with pytest.raises(RunError, match=r"is a cross-validation.*name one, such as .*fold-1"):
+        find_run(tmp_path / "folds")
+
+
 @pytest.mark.parametrize("name", ["nowhere", "runs", "run.json"])
 def test_path_that_is_no_run_is_refused_by_its_name(run: Run, name: str) -> None:
     path = run.folder / name if name == "run.json" else Path(name)

@@ -246,6 +246,9 @@ def _ended(model: KerasModel, head: HeadKind) -> KerasModel:
     keras = import_keras()
     # In mixed precision too, a probability needs more digits than float16 has.
     activation = keras.layers.Activation(head, dtype="float32", name=f"head_{head}")
+    if isinstance(model, keras.Sequential):  # which stays one, so that Grad-CAM can look into it
+        shape = model.input_shape[1:]
+        return keras.Sequential([keras.Input(shape), *model.layers, activation], name=model.name)
     return keras.Model(model.inputs[0], activation(model.outputs[0]), name=model.name)
 
 

@@ -244,6 +244,11 @@ def find_run(path: Path | None) -> Run:
         folder = DEFAULT_RUNS / path
     file = _resolved(folder) / RECORD
     if not file.is_file():
+        if (folder / "fold-1" / RECORD).is_file():
+            raise RunError(
+                f"{folder} is a cross-validation, and none of its folds is better than another; "
+                f"name one, such as {folder / 'fold-1'}."
+            )
         where = f"{folder} is no run" if path else f"There is no run here ({folder} is missing)"
         raise RunError(
             f"{where}; expected a folder that `edgecell train` left. Run `edgecell train` first, "
