@@ -27,11 +27,11 @@ from numpy.typing import NDArray
 
 from edgecell import console
 from edgecell.console import Table
-from edgecell.tasks.bench_comparing import SPREAD, Comparison, compare, compare_interleaved
+from edgecell.tasks.bench_comparing import SPREAD, compare, compare_interleaved
 from edgecell_runtime.artifact import read_artifact
 from edgecell_runtime.bench import worker
 from edgecell_runtime.bench.plan import Job, Plan, Query, Target
-from edgecell_runtime.bench.results import Benchmark
+from edgecell_runtime.bench.results import Benchmark, Comparison
 from edgecell_runtime.bench.running import run_job
 from edgecell_runtime.bench.workers import Launch
 from edgecell_runtime.classifier import Classifier
@@ -158,7 +158,7 @@ def _power(how: str, planted: float, made: Sequence[Comparison]) -> Power:
         sum(row.verdict == "slower" for row in rows),
         sum(row.verdict == "faster" for row in rows),
         sum(row.failing for row in rows),
-        statistics.median(row.ratio.high / row.ratio.value for row in rows),
+        statistics.median(r.ratio.high / r.ratio.value for r in rows if r.ratio.high is not None),
     )
 
 

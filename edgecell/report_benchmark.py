@@ -6,8 +6,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from edgecell.console import Table
 from edgecell.report_pictures import png_data_uri
 from edgecell.report_rendering import render
+from edgecell.tasks import bench_comparing_tables
 from edgecell.tasks.bench_tables import INTERVAL
 from edgecell.tasks.bench_words import (
     Measured,
@@ -17,18 +19,20 @@ from edgecell.tasks.bench_words import (
     engine_words,
     machine_words,
     measured,
+    not_measured,
     plan_words,
     ratio_of,
     remarks,
     scenario_words,
-    short_names,
+    shown_names,
     version_words,
 )
 from edgecell_export.card import RESEARCH_USE, figures
-from edgecell_runtime.bench.results import Benchmark, Row
+from edgecell_runtime.bench.results import Benchmark, Estimate, Row
 from edgecell_runtime.errors import MissingPartError
 from edgecell_runtime.files import write_text
 from edgecell_runtime.manifest import Figure
+from edgecell_runtime.printable import printable_name
 from edgecell_train import benchmark_plots
 from edgecell_train.benchmark_plots import NamedLatency, Place, ThreadLatency
 
@@ -62,7 +66,7 @@ class Line:
     best_batch: int | None
     cold: Row | None
     paced: Row | None
-    ratio: Figure | None
+    ratio: Estimate | None
     answers: Row | None
     figures: dict[str, Figure]
 
@@ -98,12 +102,29 @@ class Page:
     lines: tuple[Line, ...]
     figure_names: tuple[str, ...]
     remarks: tuple[Remark, ...]
+    not_measured: tuple[str, ...]
+    comparison: Table | None
+    comparison_notes: tuple[str, ...]
     plots: Plots
     left_out: int
 
     def digits(self, value: float | None, like: float | None = None) -> str:
         """As in the terminal's table."""
         return digits(value, like)
+
+
+def require_libraries() -> None:
+    """Refuses a page that could not be written, before anything is measured.
+
+    Raises:
+        MissingPartError: jinja2 or matplotlib is not installed.
+    """
+    missing = [name for name in ("jinja2", "matplotlib") if find_spec(name) is None]
+    if missing:
+        raise MissingPartError(
+            f"A benchmark's page needs {missing[0]}: pip install 'edgecell[train]' "
+            "(Python 3.11 to 3.13)."
+        )
 
 
 def render_benchmark(benchmark: Benchmark) -> str:
@@ -126,11 +147,12 @@ def write_benchmark(path: Path, benchmark: Benchmark) -> None:
 
 
 def _page(benchmark: Benchmark) -> Page:
-    head, names = short_names(benchmark.rows)
+    head, names = shown_names(benchmark)
     lines = tuple(_line(benchmark, one, names) for one in measured(benchmark))
     found = dict.fromkeys(name for line in lines for name in line.figures)
-    artifacts = list(names)
+    artifacts = list(dict.fromkeys(printable_name(row.artifact) for row in benchmark.rows))
     timed = [line for line in lines if line.timed and line.timed.latency]
+    comparison = benchmark.comparison
     return Page(
         benchmark=benchmark,
         title=artifacts[0] if len(artifacts) == 1 else head.rstrip("-") or "Artifacts",
@@ -144,6 +166,11 @@ def _page(benchmark: Benchmark) -> Page:
         lines=lines,
         figure_names=tuple(found),
         remarks=remarks(benchmark),
+        not_measured=tuple(not_measured(benchmark)),
+        comparison=None if comparison is None else bench_comparing_tables.table(comparison),
+        comparison_notes=()
+        if comparison is None
+        else tuple(bench_comparing_tables.notes(comparison)),
         plots=_draw(lines),
         left_out=max(len(timed) - _MOST_DISTRIBUTIONS, 0),
     )
@@ -158,7 +185,7 @@ def _line(benchmark: Benchmark, one: Measured, names: dict[str, str]) -> Line:
     ratios = (ratio_of(benchmark, row) for row in one.rows)
     return Line(
         measured=one,
-        name=names[one.first.artifact],
+        name=names[one.first.target.artifact],
         engine=engine_words(one.first),
         timed=timed,
         offline=offline,
@@ -172,11 +199,7 @@ def _line(benchmark: Benchmark, one: Measured, names: dict[str, str]) -> Line:
 
 
 def _draw(lines: tuple[Line, ...]) -> Plots:
-    if find_spec("matplotlib") is None:
-        raise MissingPartError(
-            "A benchmark's page needs matplotlib: pip install 'edgecell[train]' "
-            "(Python 3.11 to 3.13)."
-        )
+    require_libraries()
     return Plots(_latencies(lines), _threads(lines), _batches(lines), _frontier(lines))
 
 

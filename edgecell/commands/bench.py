@@ -7,6 +7,7 @@ import typer
 
 from edgecell.console import JsonOption
 from edgecell_runtime.bench.plan import MLPERF_SECONDS, Stage
+from edgecell_runtime.errors import UsageError
 
 _MEASURING: Final = "Measuring"
 _COMPARING: Final = "Comparing"
@@ -21,7 +22,7 @@ def bench(
     artifacts: Annotated[
         list[Path] | None,
         typer.Argument(
-            readable=False, help="Artifacts; all of the latest run where none is named."
+            readable=False, help="Artifacts or runs; all of the latest run where none is named."
         ),
     ] = None,
     data: Annotated[
@@ -55,7 +56,11 @@ def bench(
         int | None, _option("At least, likewise.", _MEASURING, min=1, max=10_000_000)
     ] = None,
     mlperf: Annotated[
-        bool, _option(f"As long as MLPerf asks for: {MLPERF_SECONDS:g} s each.", _MEASURING)
+        bool,
+        _option(
+            f"{MLPERF_SECONDS:g} s of measured queries each; warm-up and loading come on top.",
+            _MEASURING,
+        ),
     ] = False,
     processes: Annotated[
         int | None, _option("Of each artifact, one after another.", _MEASURING, min=1, max=100)
@@ -74,9 +79,9 @@ def bench(
         ),
     ] = None,
     fail_above: Annotated[
-        float,
-        _option("Status 1 where one is slower, and by more than this.", _COMPARING, min=1.0),
-    ] = 1.0,
+        float | None,
+        _option("Status 1 where one is slower, and by more than this; else 1.", _COMPARING),
+    ] = None,
     device: Annotated[
         list[str] | None,
         _option("ssh://user@host[:port] or adb://serial; repeatable.", _DEVICES),
@@ -122,7 +127,9 @@ def bench(
         seed=seed,
     )
     request = bench_asking.request_of(artifacts or (), data, wishes)
-    old = bench_asking.old_of(compare or ())
+    if device or fleet is not None:
+        bench_showing.refuse_with_devices(request, compared=bool(compare))
+    old = bench_asking.old_of(compare or (), fail_above)
     common = DeviceSettings(
         "",
         "",
@@ -132,13 +139,14 @@ def bench(
         wheelhouse=wheelhouse,
         benchmark_model=benchmark_model,
     )
+    if keep and not device and fleet is None:
+        raise UsageError("--keep is of devices, and none is named; name one with --device.")
     devices = bench_asking.devices_of(device or (), fleet, common)
     shown = bench_showing.Output(output, as_json)
     if devices:
-        bench_showing.refuse_with_devices(request, old)
         manners = Manners(keep=keep, send_images=data is not None)
         status = bench_showing.on_devices(devices, request, manners, shown)
     else:
-        status = bench_showing.here(request, old, fail_above, shown)
+        status = bench_showing.here(request, old, shown)
     if status:
         raise typer.Exit(status)

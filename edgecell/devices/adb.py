@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from edgecell.devices import payload
+from edgecell.devices.adb_system import DESCRIBE, cpus_of, facts_of, system_of
 from edgecell.devices.address import parse_address
 from edgecell.devices.base import RESULT_FILE, DeviceError, DeviceSettings, Errand, Manners
 from edgecell.devices.benchmark_model import (
@@ -33,7 +34,6 @@ from edgecell_runtime.bench.results import Benchmark, Skipped
 from edgecell_runtime.errors import EdgecellError, MissingPartError, UsageError
 from edgecell_runtime.files import write_bytes
 from edgecell_runtime.printable import printable_name
-from edgecell_runtime.system import SystemInfo
 
 TEMPORARY: Final = "/data/local/tmp"
 """Where Android lets adb's user run programs."""
@@ -41,14 +41,6 @@ TEMPORARY: Final = "/data/local/tmp"
 _COPY_SECONDS: Final = 600.0
 _ANSWER_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.05
-
-_DESCRIBE: Final = """
-echo "maker=$(getprop ro.product.manufacturer)"; echo "model=$(getprop ro.product.model)"
-echo "soc=$(getprop ro.soc.model)"; echo "android=$(getprop ro.build.version.release)"
-echo "kernel=$(uname -sr)"; echo "machine=$(uname -m)"; echo "cpus=$(nproc)"
-echo "memory=$(grep MemTotal /proc/meminfo)"
-echo "governors=$(cat /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor 2>/dev/null | sort -u)"
-"""
 
 _REASONS: Final = (
     (r"unauthorized", "{name} does not trust this computer: unlock it and accept its question."),
@@ -60,6 +52,11 @@ _REASONS: Final = (
         r"not found|no devices|cannot connect|failed to connect",
         "There is no Android device {serial}: look for it with adb devices, and allow USB "
         "debugging on it.",
+    ),
+    (
+        r"mkdir: .*(No such file|Not a directory)",
+        "There is no folder {parent} on {name}. Make it there, or name another one with "
+        "--remote-folder (a fleet file: folder).",
     ),
     (r"No space left", "{name} has no space left in {folder}. Free some there."),
     (r"more than one", "There is more than one device {serial}; give its serial number."),
@@ -77,17 +74,29 @@ class AdbDevice:
                 raise UsageError(
                     f"{settings.name} is reached by adb, where {key} means nothing; leave it out."
                 )
-        if settings.benchmark_model is None or not settings.benchmark_model.is_file():
-            raise UsageError(
-                f"{settings.name} is measured by LiteRT's benchmark_model: name the file that is "
-                "built for its processor with --benchmark-model (a fleet file: benchmark_model)."
+        tool = settings.benchmark_model
+        if tool is None or not tool.is_file():
+            cure = (
+                "name the file that is built for its processor with --benchmark-model (a fleet "
+                "file: benchmark_model)"
             )
-        self._tool = settings.benchmark_model
+            name = settings.name
+            raise UsageError(
+                f"{name} is measured by LiteRT's benchmark_model: {cure}."
+                if tool is None
+                else f"There is no file {tool} to measure {name} with; {cure}."
+            )
+        self._tool = tool
 
     @property
     def name(self) -> str:
         """What people call it."""
         return self._settings.name
+
+    @property
+    def place(self) -> str:
+        """See ``Device``."""
+        return f"adb://{self._serial}"
 
     def check(self, job: Path) -> None:
         """Refuses a job that the tool cannot do: it times TFLite files with random input."""
@@ -99,6 +108,9 @@ class AdbDevice:
             )
         if not _split(job)[0]:
             raise UsageError("benchmark_model runs TFLite on LiteRT; the job has no such artifact.")
+
+    def abandon(self) -> None:
+        """Nothing of it lasts here."""
 
     def run(self, errand: Errand) -> None:
         """See ``Device``."""
@@ -146,10 +158,10 @@ class _Visit:
         """Copies the tool and the artifacts, measures in turns, and writes the result."""
         job = payload.read_job(self._errand.job)
         targets, skipped = _split(self._errand.job)
-        said = self._shell(f"mkdir -m 700 {shlex.quote(self._folder)} && {_DESCRIBE}")
-        facts = dict(line.split("=", 1) for line in said.text.splitlines() if "=" in line)
+        said = self._shell(f"mkdir -m 700 {shlex.quote(self._folder)} || exit; {DESCRIBE}")
+        facts = facts_of(said.text)
         paths = self._copy(tool, targets)
-        turns = self._take_turns(job.plan, targets, paths, _cpus(facts))
+        turns = self._take_turns(job.plan, targets, paths, cpus_of(facts))
         benchmark = replace(self._result(job, targets, turns, facts), skipped=tuple(skipped))
         text = codec.dumps(benchmark, indent=2) + "\n"
         write_bytes(self._errand.out / RESULT_FILE, text.encode())
@@ -192,9 +204,9 @@ class _Visit:
         turns: Sequence[Sequence[Turn]],
         facts: Mapping[str, str],
     ) -> Benchmark:
-        seed, cpus = job.plan.seed, _cpus(facts)
+        seed, cpus = job.plan.seed, cpus_of(facts)
         return Benchmark(
-            system=_system(facts),
+            system=system_of(facts),
             time=datetime.now(UTC).isoformat(timespec="seconds"),
             plan=job.plan,
             images="random",
@@ -237,7 +249,13 @@ class _Visit:
     def _checked(self, said: _Said) -> _Said:
         if said.status == 0:
             return said
-        names = {"name": self._settings.name, "serial": self._serial, "folder": self._folder}
+        folder = self._folder
+        names = {
+            "name": self._settings.name,
+            "serial": self._serial,
+            "folder": folder,
+            "parent": folder.rpartition("/")[0],
+        }
         for pattern, words in _REASONS:
             if re.search(pattern, said.text):
                 raise DeviceError(words.format(**names))
@@ -273,26 +291,3 @@ class _Visit:
                 process.wait()
             output.seek(0)
             return _Said(process.returncode, output.read().decode("utf-8", "replace"))
-
-
-def _cpus(facts: Mapping[str, str]) -> int:
-    return int(facts["cpus"]) if facts.get("cpus", "").isdecimal() else 1
-
-
-def _system(facts: Mapping[str, str]) -> SystemInfo:
-    cpus = _cpus(facts)
-    memory = re.search(r"(\d+) kB", facts.get("memory", ""))
-    phone = " ".join(filter(None, (facts.get("maker"), facts.get("model"))))
-    soc = facts.get("soc", "")
-    return SystemInfo(
-        processor=printable_name(f"{phone}, {soc}" if soc else phone) or "Android device",
-        cpu_flags=(),
-        host_cpus=cpus,
-        allowed_cpus=cpus,
-        memory_bytes=int(memory[1]) * 1024 if memory else None,
-        os=printable_name(f"{facts.get('kernel', '')} {facts.get('machine', '')}".strip()),
-        python="",
-        versions={},
-        distribution=printable_name(f"Android {facts.get('android', '')}".strip()),
-        governors=tuple(facts.get("governors", "").split()),
-    )

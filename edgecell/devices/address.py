@@ -29,6 +29,13 @@ class Address:
     port: int = 0
 
     @property
+    def url(self) -> str:
+        """The address, written in one way."""
+        port = f":{self.port}" if self.port else ""
+        host = f"[{self.host}]" if self.port and ":" in self.host else self.host
+        return f"{self.scheme}://{f'{self.user}@' if self.user else ''}{host}{port}"
+
+    @property
     def by_hand(self) -> str:
         """The command by which a user tries the connection out."""
         port = f" -p {self.port}" if self.port else ""
@@ -42,13 +49,17 @@ def parse_address(url: str) -> Address:
         UsageError: It is none, or holds what an address has no use for.
     """
     shown = printable_name(url)
+    if shown != url:  # urlsplit leaves some of them out without a word
+        raise UsageError(f"{shown} is no device: it holds a control character; {_EXPECTED}.")
     try:
         parts = urlsplit(url)
-        port = parts.port or 0
+        port = parts.port
     except ValueError as error:
         raise UsageError(f"{shown} is no device: {error}; {_EXPECTED}.") from error
     if parts.scheme not in ("ssh", "adb") or not parts.netloc:
         raise UsageError(f"{shown} is no device; {_EXPECTED}.")
+    if port == 0:
+        raise UsageError(f"{shown} names port 0, which is none; {_EXPECTED}.")
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise UsageError(f"{shown} has something after the host; {_EXPECTED}.")
     if parts.scheme == "adb":
@@ -62,7 +73,7 @@ def parse_address(url: str) -> Address:
     # urlsplit lowers the case of a host, but an alias of the configuration keeps it.
     host = parts.netloc.rpartition("@")[2]
     host = host[1 : host.find("]")] if host.startswith("[") else host.partition(":")[0]
-    return Address("ssh", _checked(host, shown), user, port)
+    return Address("ssh", _checked(host, shown), user, port or 0)
 
 
 def _checked(name: str, shown: str) -> str:

@@ -53,6 +53,10 @@ class Device(Protocol):
     def name(self) -> str:
         """What people call it."""
 
+    @property
+    def place(self) -> str:
+        """Where it is; two of one place are one device."""
+
     def check(self, job: Path) -> None:
         """Refuses a job that this device cannot run, before anything slow.
 
@@ -70,6 +74,9 @@ class Device(Protocol):
             DeviceError: It could not be reached, or failed; the sentence says what to do.
             StoppedError: The user stopped it.
         """
+
+    def abandon(self) -> None:
+        """Ends at once what a run left to itself has here; this process ends right after."""
 
 
 @dataclass(frozen=True)

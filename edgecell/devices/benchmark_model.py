@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from edgecell.devices.base import DeviceError
 from edgecell_runtime.artifact import Artifact
 from edgecell_runtime.bench.plan import Plan, Target
-from edgecell_runtime.bench.results import Latency, Ratio, Row
-from edgecell_runtime.manifest import Figure
+from edgecell_runtime.bench.results import Estimate, Latency, Ratio, Row
+from edgecell_runtime.printable import printable_name
 
 ROUNDS: Final = 8
 """Processes of each target."""
@@ -84,10 +84,12 @@ def parse_turn(text: str, where: str) -> Turn:
     loaded = _LOADED.search(text)
     if len(counted) < 2 or loaded is None:  # the warm-up's line, then the measured one's
         lines = [line.strip() for line in text.splitlines() if line.strip()]
-        last = next((line for line in reversed(lines) if "ERROR" in line), (lines or [""])[-1])
+        said = lines or ["it printed nothing"]
+        last = next((line for line in reversed(said) if "ERROR" in line), said[-1])
+        last = printable_name(last)[:300].rstrip(".")
         raise DeviceError(
-            f"benchmark_model measured nothing on {where}: {last[:300].rstrip('.')}. Run it there "
-            "by hand with that artifact."
+            f"benchmark_model measured nothing on {where}: {last}. Run it there by hand with that "
+            "artifact."
         )
     warmup, (count, values) = counted[-2][0], counted[-1]
     same = values.get("curr", "nan")  # all that it says where every query took as long
@@ -164,7 +166,7 @@ def ratios_of(turns: Sequence[Sequence[Turn]], seed: int) -> tuple[Ratio, ...]:
     )
 
 
-def _median(values: NDArray[np.float64], seed: int) -> Figure:
+def _median(values: NDArray[np.float64], seed: int) -> Estimate:
     drawn = np.random.default_rng(seed).choice(values, (_DRAWS, len(values)))
     low, high = np.percentile(np.median(drawn, axis=1), (2.5, 97.5))
-    return Figure(float(np.median(values)), float(low), float(high))
+    return Estimate(float(np.median(values)), float(low), float(high))

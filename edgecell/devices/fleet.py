@@ -36,8 +36,13 @@ def read_fleet(path: Path) -> tuple[DeviceSettings, ...]:
 
     Raises:
         StorageError: It cannot be read.
-        UsageError: It is no fleet file; the sentence names the device and the key.
+        UsageError: There is none, or it is none; the sentence names the device and the key.
     """
+    if not path.exists() or path.is_dir():
+        raise UsageError(
+            f"There is no fleet file {printable_name(str(path))}; expected a TOML file with a "
+            "[[device]] table for each device."
+        )
     with storage_errors(path, "read"):
         data = path.read_bytes()
     try:

@@ -15,6 +15,7 @@ from edgecell_runtime.bench.plan import Job, Target
 from edgecell_runtime.bench.results import Benchmark
 from edgecell_runtime.errors import UsageError
 from edgecell_runtime.files import storage_errors
+from edgecell_runtime.printable import printable_name
 
 BASE_REQUIREMENTS: Final = ("numpy>=2.0", "pillow>=11.0")
 """Of the runtime, as ``pyproject.toml`` has them."""
@@ -76,7 +77,8 @@ class PortableJob:
 
     def _here(self, target: Target) -> Target:
         # A device may say another path, such as an absolute one; its last parts are ours.
-        for there, here in self.artifacts.items():
+        for travelled, here in self.artifacts.items():
+            there = printable_name(travelled)  # as texts of results are
             if target.artifact == there or target.artifact.endswith(f"/{there}"):
                 return replace(target, artifact=here)
         return target

@@ -20,6 +20,7 @@ from edgecell.devices.base import (
 )
 from edgecell.devices.payload import Entry, PortableJob
 from edgecell.devices.ssh_calls import (
+    MARK,
     There,
     after_mark,
     begin_command,
@@ -29,12 +30,12 @@ from edgecell.devices.ssh_calls import (
     parse,
     program,
     progress_words,
+    read_result,
 )
 from edgecell.devices.ssh_connection import ConnectionLostError, Feed, SshConnection
 from edgecell.devices.ssh_feeds import feed_beats, feed_bytes, feed_files
 from edgecell_runtime import codec
-from edgecell_runtime.bench.results import Benchmark
-from edgecell_runtime.errors import EdgecellError, ManifestError, UsageError
+from edgecell_runtime.errors import EdgecellError, UsageError
 from edgecell_runtime.files import write_bytes
 from edgecell_runtime.printable import printable_name
 
@@ -51,6 +52,7 @@ class SshDevice:
     def __init__(self, settings: DeviceSettings, manners: Manners) -> None:
         self._settings, self._manners = settings, manners
         self._address = parse_address(settings.url)
+        self._line: SshConnection | None = None
         if settings.venv and (settings.wheelhouse or settings.python):
             raise UsageError(
                 f"{settings.name} names a virtual environment, which is used as it is, and what "
@@ -68,6 +70,11 @@ class SshDevice:
         """What people call it."""
         return self._settings.name
 
+    @property
+    def place(self) -> str:
+        """Where it is; another configuration may mean another host by the same name."""
+        return f"{self._address.url} {self._settings.ssh_config or ''}"
+
     def check(self, job: Path) -> None:
         """Refuses a job that may not, or cannot, go there."""
         payload.check_images(payload.read_job(job), allowed=self._manners.send_images)
@@ -79,7 +86,13 @@ class SshDevice:
         portable = payload.portable(errand.job)
         settings = self._settings
         with SshConnection(self._address, self._manners, errand, settings.ssh_config) as line:
+            self._line = line
             _Visit(settings, self._manners, errand, line).run(portable)
+
+    def abandon(self) -> None:
+        """See ``Device``."""
+        if self._line is not None:
+            self._line.abandon()
 
 
 class _Visit:
@@ -220,10 +233,14 @@ class _Visit:
             lines = lines_of(chunks)
             self._checked(next(lines, None))
             for line in lines:
+                if line in (b"", MARK.strip()):  # the program there failed: its answer follows
+                    continue
                 event = parse(line, f"an event of {self._settings.name}")
                 self._offset += len(line) + 1
                 if event.get("end") == "done":
                     return
+                if "error" in event:
+                    raise self._failure(event, "error")
                 if "end" in event:
                     raise self._failure(event, "end")
                 self._tell(event)
@@ -262,10 +279,7 @@ class _Visit:
         return body
 
     def _keep_result(self, portable: PortableJob, data: bytes) -> None:
-        try:
-            found = codec.loads(Benchmark, data, "result")
-        except ManifestError as error:
-            raise DeviceError(f"{self._settings.name} gave no usable result: {error}") from error
+        found = read_result(data, self._settings.name)
         text = codec.dumps(portable.at_home(found), indent=2) + "\n"
         write_bytes(self._errand.out / RESULT_FILE, text.encode())
 
@@ -292,5 +306,6 @@ class _Visit:
         # Where beginning was interrupted, the folder may be there: beginning again finds it.
         there = self._there or self._begin()
         keep = "keep" if self._manners.keep else "remove"
-        if self._ask(there.command("finish", keep)).get("left"):
+        ended = self._ask(there.finish_command(keep), feed_bytes(program("agent.py")))
+        if ended.get("left"):
             self._say(f"left there: {there.folder}")

@@ -10,6 +10,7 @@ from typing import Final
 from edgecell.devices.base import DeviceError, DeviceSettings
 from edgecell.devices.payload import BASE_REQUIREMENTS, download_command
 from edgecell_runtime import codec
+from edgecell_runtime.bench.results import Benchmark
 from edgecell_runtime.errors import ManifestError
 from edgecell_runtime.printable import printable_name
 
@@ -40,6 +41,10 @@ class There:
     machine: str
     libc: str
 
+    def finish_command(self, keep: str) -> str:
+        """Ends all there; the program comes on standard input, since the folder may be gone."""
+        return shlex.join([self.python, "-c", _START, "finish", keep, self.folder])
+
     def command(self, name: str, *arguments: str) -> str:
         """A call of the program there, for the login shell."""
         return shlex.join([self.python, f"{self.folder}/agent.py", name, *arguments, self.folder])
@@ -55,7 +60,8 @@ def begin_command(settings: DeviceSettings, name: str, lease_seconds: float, kee
     named = f"{settings.venv}/bin/python" if settings.venv else settings.python
     names = [named] if named else ["python3", *(f"python3.{minor}" for minor in _NEWER)]
     new_enough = f"import sys; sys.exit(sys.version_info < {OLDEST_PYTHON})"
-    start = shlex.join(["-c", _START, settings.folder or "~", name, str(lease_seconds), keep])
+    begin = ["begin", settings.folder or "~", name, str(lease_seconds), keep]
+    start = shlex.join(["-c", _START, *begin])
     script = "\n".join(
         [
             f"for p in {shlex.join(names)}; do",
@@ -79,17 +85,17 @@ def check_python(printed: bytes, settings: DeviceSettings) -> None:
     said = text.partition(_NO_PYTHON)[2].strip()
     wanted = ".".join(map(str, OLDEST_PYTHON))
     named = settings.venv or settings.python or "python3"
+    lacks = f"{settings.name} has no Python {wanted} or newer at {named}; it is needed there."
     cure = (
         "Install one there, such as: sudo apt-get install python3 python3-venv, or name one with "
         "--python (a fleet file: python)."
     )
+    if settings.venv:
+        lacks = f"{settings.name} has no virtual environment with Python {wanted} at {named}."
+        cure = "Name one that is there, or leave --venv out (a fleet file: venv): one is made then."
     if said.startswith("Python "):
-        raise DeviceError(
-            f"{named} on {settings.name} is {said}, expected {wanted} or newer. {cure}"
-        )
-    raise DeviceError(
-        f"{settings.name} has no Python {wanted} or newer at {named}; it is needed there. {cure}"
-    )
+        lacks = f"{named} on {settings.name} is {said}, expected {wanted} or newer."
+    raise DeviceError(f"{lacks} {cure}")
 
 
 def after_mark(chunks: Iterator[bytes], before: bytearray) -> Iterator[bytes]:
@@ -131,6 +137,29 @@ def parse(line: bytes, where: str) -> Mapping[str, codec.Json]:
     return document
 
 
+def read_result(data: bytes, name: str) -> Benchmark:
+    """A device's result, whose texts move no cursor where they are shown.
+
+    Raises:
+        DeviceError: It is none.
+    """
+    try:
+        found = codec.loads(Benchmark, data, "result")
+        return codec.decode(Benchmark, _printable(codec.encode(found)), "result")
+    except ManifestError as error:
+        raise DeviceError(f"{name} gave no usable result: {error}") from error
+
+
+def _printable(document: codec.Json) -> codec.Json:
+    if isinstance(document, str):
+        return printable_name(document)
+    if isinstance(document, list):
+        return [_printable(item) for item in document]
+    if isinstance(document, dict):
+        return {printable_name(key): _printable(item) for key, item in document.items()}
+    return document
+
+
 def progress_words(line: str) -> str:
     """A line of the measuring's progress, for people."""
     try:
@@ -141,6 +170,10 @@ def progress_words(line: str) -> str:
 
 
 _SENTENCES: Final[Mapping[str, str]] = {
+    "no_folder": "There is no folder {words} on {name}. Make it there, or name another one with "
+    "--remote-folder (a fleet file: folder).",
+    "no_permission": "{name} does not let its user write in {words}. Change that there, or name "
+    "another folder with --remote-folder (a fleet file: folder).",
     "disk_full": "{name} has no space left in {folder} ({words}). Free some there, or name a "
     "folder on another disk with --remote-folder (a fleet file: folder).",
     "no_venv": "{name} cannot make a virtual environment with {python}: {words}. Install its venv "

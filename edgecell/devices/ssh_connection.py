@@ -51,7 +51,7 @@ class SshConnection:
         self._socket = self._folder / "s"  # a socket's path may have some 100 characters
         self._config = ["-F", str(config)] if config else []
         self._master: subprocess.Popen[bytes] | None = None
-        self._tidying = False
+        self._tidying = self._abandoned = False
         self.was_reached = False
 
     def __enter__(self) -> "SshConnection":
@@ -59,6 +59,14 @@ class SshConnection:
 
     def __exit__(self, *_: object) -> None:
         self._hang_up()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def abandon(self) -> None:
+        """Ends the connection for good and waits for nothing; another thread may be using it."""
+        self._abandoned = True
+        master = self._master
+        if master is not None:
+            master.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @contextlib.contextmanager
@@ -166,7 +174,7 @@ class SshConnection:
         self._socket.unlink(missing_ok=True)
 
     def _check_wanted(self) -> None:
-        if not self._tidying:
+        if not self._tidying or self._abandoned:
             self._errand.check_wanted()
 
 

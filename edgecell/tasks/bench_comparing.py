@@ -13,13 +13,18 @@ from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Final, Literal
 
-from edgecell.tasks.bench_matching import Pair, Unmatched, different, match
+from edgecell.tasks.bench_matching import Pair, different, match, unmatched_of
 from edgecell_runtime.bench.plan import Scenario
-from edgecell_runtime.bench.results import Benchmark, Row
+from edgecell_runtime.bench.results import (
+    Benchmark,
+    ComparedRow,
+    Comparison,
+    Estimate,
+    Row,
+    Unmatched,
+    Verdict,
+)
 from edgecell_runtime.errors import UsageError
-from edgecell_runtime.manifest import Figure
-
-Verdict = Literal["slower", "faster", "neither"]
 
 _CONFIDENCE: Final = 0.95
 _STORED_CONFIDENCE: Final = 0.95
@@ -54,66 +59,14 @@ class Spread:
 SPREAD: Final = Spread()
 
 
-@dataclass(frozen=True)
-class ComparedRow:
-    """One row of both results.
-
-    Attributes:
-        artifact: Its file name in the new result.
-        engine: That ran it, with its version.
-        threads: That the engine was given.
-        scenario: Which.
-        stage: What was timed.
-        ratio: New time over old time with the interval that the verdict is by.
-        verdict: Whether the interval lies above 1, below 1, or has 1 in it.
-        failing: Whether it is slower, and its ratio above what is allowed.
-        undecided: Whether it does not fail, but the interval reaches above the comparison's limit.
-        same_file: Whether both are the same bytes.
-        flags: What disturbed either measurement.
-    """
-
-    artifact: str
-    engine: str
-    threads: int
-    scenario: Scenario
-    stage: str
-    ratio: Figure
-    verdict: Verdict
-    failing: bool
-    undecided: bool
-    same_file: bool
-    flags: tuple[str, ...]
+def limit(comparison: Comparison) -> float:
+    """An interval of a row that does not fail should not reach above this."""
+    return max(comparison.fail_above, _RELEVANT)
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """All rows.
-
-    Attributes:
-        method: ``interleaved`` in one run, or ``reference``: relative to the reference kernel.
-        fail_above: A row fails that is slower, and whose ratio is above this.
-        confidence: Of the intervals, for all rows together.
-        rows: Those that both sides have.
-        unmatched: Those that could not be compared, with the reason.
-        notes: What else differs.
-    """
-
-    method: Literal["interleaved", "reference"]
-    fail_above: float
-    confidence: float
-    rows: tuple[ComparedRow, ...]
-    unmatched: tuple[Unmatched, ...]
-    notes: tuple[str, ...]
-
-    @property
-    def limit(self) -> float:
-        """An interval of a row that does not fail should not reach above this."""
-        return max(self.fail_above, _RELEVANT)
-
-    @property
-    def exit_status(self) -> int:
-        """1 where a row fails, else 0."""
-        return int(any(row.failing for row in self.rows))
+def exit_status(comparison: Comparison) -> int:
+    """1 where a row fails, else 0."""
+    return int(any(row.failing for row in comparison.rows))
 
 
 def compare(
@@ -130,18 +83,32 @@ def compare(
     Raises:
         UsageError: ``fail_above`` is below 1, or no row of the two can be compared.
     """
-    _check(fail_above)
-    pairs, unmatched = match(old.rows, new.rows)
-    estimates, missing = [], []
+    check_allowed(fail_above)
+    pairs, unmatched = match(rows_to_compare(old), new.rows)
+    ratios, missing = [], []
     for pair in pairs:
         before, after = pair.old.relative, pair.new.relative
         if before and after and _usable(before) and _usable(after):
             between_runs = spread.run[pair.new.scenario]
-            estimates.append((pair, _quotient(after, before, between_runs)))
+            ratios.append((pair, _quotient(after, before, between_runs)))
         else:
-            missing.append(Unmatched.of(pair.new, "it was measured without the reference kernel"))
-    notes = tuple(different(old, new, [pair for pair, _ in estimates]))
-    return _comparison("reference", estimates, (*unmatched, *missing), notes, fail_above)
+            missing.append(unmatched_of(pair.new, _without_reference(old, new, pair)))
+    notes = tuple(different(old, new, [pair for pair, _ in ratios]))
+    made = _Made("reference", (), new.rows, (*missing, *unmatched), notes)
+    return _comparison(made, ratios, fail_above)
+
+
+def rows_to_compare(old: Benchmark) -> tuple[Row, ...]:
+    """The rows of a result that later ones are set against: not those that were old in it."""
+    before = old.comparison.old if old.comparison else ()
+    return tuple(row for row in old.rows if row.target.artifact not in before)
+
+
+def _without_reference(old: Benchmark, new: Benchmark, pair: Pair) -> str:
+    """Why two rows cannot be set against each other; what became of the kernel comes first."""
+    side, of = ("new", new) if pair.old.relative else ("old", old)
+    words = f"the {side} result has no time of the reference kernel beside it"
+    return f"{words}: {of.reference_note.rstrip('.')}" if of.reference_note else words
 
 
 def compare_interleaved(
@@ -164,34 +131,46 @@ def compare_interleaved(
     Raises:
         UsageError: ``fail_above`` is below 1, or no row of the two can be compared.
     """
-    _check(fail_above)
+    check_allowed(fail_above)
     olds = [row for row in benchmark.rows if row.target.artifact in old]
     news = [row for row in benchmark.rows if row.target.artifact not in old]
     pairs, unmatched = match(olds, news)
-    estimates, missing = [], []
+    ratios, missing = [], []
     for pair in pairs:
-        estimate = _interleaved(benchmark, pair, spread.process)
-        if estimate is None:
-            missing.append(Unmatched.of(pair.new, "the run has no ratio of the two"))
+        ratio = _interleaved(benchmark, pair, spread.process)
+        if ratio is None:
+            missing.append(unmatched_of(pair.new, "the run has no ratio of the two"))
         else:
-            estimates.append((pair, estimate))
-    notes = tuple(different(benchmark, benchmark, [pair for pair, _ in estimates]))
-    return _comparison("interleaved", estimates, (*unmatched, *missing), notes, fail_above)
+            ratios.append((pair, ratio))
+    notes = tuple(different(benchmark, benchmark, [pair for pair, _ in ratios]))
+    made = _Made("interleaved", tuple(old), benchmark.rows, (*unmatched, *missing), notes)
+    return _comparison(made, ratios, fail_above)
 
 
 @dataclass(frozen=True)
-class _Estimate:
-    """The logarithm of a ratio, and its standard deviation."""
+class _Ratio:
+    """The logarithm of a ratio, and its standard deviation; None where a side has no interval."""
 
     logarithm: float
-    deviation: float
+    deviation: float | None
 
 
-def _interleaved(benchmark: Benchmark, pair: Pair, spread: float) -> _Estimate | None:
+@dataclass(frozen=True)
+class _Made:
+    """What a comparison has besides its rows; ``news`` are the result's rows."""
+
+    method: Literal["interleaved", "reference"]
+    old: tuple[str, ...]
+    news: tuple[Row, ...]
+    unmatched: tuple[Unmatched, ...]
+    notes: tuple[str, ...]
+
+
+def _interleaved(benchmark: Benchmark, pair: Pair, spread: float) -> _Ratio | None:
     index = {id(row): i for i, row in enumerate(benchmark.rows)}
     old, new = index[id(pair.old)], index[id(pair.new)]
     ratios = {(ratio.row, ratio.base): ratio.ratio for ratio in benchmark.ratios}
-    one = Figure(1.0, 1.0, 1.0)
+    one = Estimate(1.0, 1.0, 1.0)
     bases = [old, *(base for row, base in ratios if row == new)]
     for base in bases:
         above = ratios.get((new, base))
@@ -204,20 +183,26 @@ def _interleaved(benchmark: Benchmark, pair: Pair, spread: float) -> _Estimate |
     return None
 
 
-def _quotient(new: Figure, old: Figure, spread: float) -> _Estimate:
+def _quotient(new: Estimate, old: Estimate, spread: float) -> _Ratio:
     """Both sides are independent, and each has the spread once more."""
-    variance = _deviation(new) ** 2 + _deviation(old) ** 2 + 2 * spread**2
-    return _Estimate(math.log(new.value / old.value), math.sqrt(variance))
+    middle, sides = math.log(new.value / old.value), (_deviation(new), _deviation(old))
+    if sides[0] is None or sides[1] is None:
+        return _Ratio(middle, None)
+    return _Ratio(middle, math.sqrt(sides[0] ** 2 + sides[1] ** 2 + 2 * spread**2))
 
 
-def _deviation(figure: Figure) -> float:
+def _deviation(found: Estimate) -> float | None:
     """Of the logarithm, from the longer side of the interval: a bootstrap's may be lopsided."""
-    wide = max(math.log(figure.high / figure.value), math.log(figure.value / figure.low))
+    if found.low is None or found.high is None:
+        return None
+    wide = max(math.log(found.high / found.value), math.log(found.value / found.low))
     return max(wide, 0.0) / _normal(_STORED_CONFIDENCE)
 
 
-def _usable(figure: Figure) -> bool:
-    return 0 < figure.low <= figure.value <= figure.high
+def _usable(found: Estimate) -> bool:
+    if found.low is None or found.high is None:
+        return found.value > 0
+    return 0 < found.low <= found.value <= found.high
 
 
 def _normal(confidence: float) -> float:
@@ -226,29 +211,44 @@ def _normal(confidence: float) -> float:
 
 
 def _comparison(
-    method: Literal["interleaved", "reference"],
-    estimates: Sequence[tuple[Pair, _Estimate]],
-    unmatched: tuple[Unmatched, ...],
-    notes: tuple[str, ...],
-    fail_above: float,
+    made: _Made, ratios: Sequence[tuple[Pair, _Ratio]], fail_above: float
 ) -> Comparison:
-    if not estimates:
-        reasons = "; ".join(f"{one.row}: {one.reason}" for one in unmatched[:3])
+    if not ratios:
+        reasons = "; ".join(f"{one.row}: {one.reason}" for one in made.unmatched[:3])
         raise UsageError(
             f"No row of the two results can be compared ({reasons or 'there is none'}); expected "
             "the same artifact names, engines, threads, scenarios and stages."
         )
-    wide = _normal(1 - (1 - _CONFIDENCE) / len(estimates))
-    rows = tuple(_row(pair, estimate, wide, fail_above) for pair, estimate in estimates)
-    return Comparison(method, fail_above, _CONFIDENCE, rows, unmatched, notes)
+    wide = _normal(1 - (1 - _CONFIDENCE) / len(ratios))
+    place = {id(row): number for number, row in enumerate(made.news)}
+    return Comparison(
+        method=made.method,
+        fail_above=fail_above,
+        confidence=_CONFIDENCE,
+        old=made.old,
+        rows=tuple(
+            _row(pair, _interval(ratio, wide), place[id(pair.new)], fail_above)
+            for pair, ratio in ratios
+        ),
+        unmatched=made.unmatched,
+        notes=made.notes,
+    )
 
 
-def _row(pair: Pair, estimate: _Estimate, wide: float, fail_above: float) -> ComparedRow:
-    middle, half = estimate.logarithm, wide * estimate.deviation
-    ratio = Figure(math.exp(middle), math.exp(middle - half), math.exp(middle + half))
-    verdict: Verdict = "slower" if ratio.low > 1 else "faster" if ratio.high < 1 else "neither"
+def _interval(ratio: _Ratio, wide: float) -> Estimate:
+    middle = ratio.logarithm
+    if ratio.deviation is None:
+        return Estimate(math.exp(middle), None, None)
+    half = wide * ratio.deviation
+    return Estimate(math.exp(middle), math.exp(middle - half), math.exp(middle + half))
+
+
+def _row(pair: Pair, ratio: Estimate, place: int, fail_above: float) -> ComparedRow:
+    verdict = _verdict(ratio)
     failing = verdict == "slower" and ratio.value > fail_above
+    beyond = ratio.high is None or ratio.high > max(fail_above, _RELEVANT)
     return ComparedRow(
+        row=place,
         artifact=pair.new.artifact,
         engine=pair.new.engine,
         threads=pair.new.threads,
@@ -257,17 +257,28 @@ def _row(pair: Pair, estimate: _Estimate, wide: float, fail_above: float) -> Com
         ratio=ratio,
         verdict=verdict,
         failing=failing,
-        undecided=not failing and ratio.high > max(fail_above, _RELEVANT),
+        undecided=not failing and beyond,
         same_file=pair.old.sha256 == pair.new.sha256,
         flags=tuple(_flags("old", pair.old) + _flags("new", pair.new)),
     )
+
+
+def _verdict(ratio: Estimate) -> Verdict:
+    if ratio.low is None or ratio.high is None:
+        return "undecided"
+    return "slower" if ratio.low > 1 else "faster" if ratio.high < 1 else "neither"
 
 
 def _flags(side: str, row: Row) -> list[str]:
     return [f"{side}: {flag.words}" for flag in row.flags]
 
 
-def _check(fail_above: float) -> None:
+def check_allowed(fail_above: float) -> None:
+    """Refuses what no row could be held against.
+
+    Raises:
+        UsageError: It is below 1, or no number.
+    """
     if not 1 <= fail_above < math.inf:
         raise UsageError(
             f"A row cannot fail above {fail_above:g} times its old time; expected 1 or more, such "

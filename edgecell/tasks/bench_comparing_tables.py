@@ -4,10 +4,11 @@ from collections import Counter
 from typing import Final
 
 from edgecell.console import Table
-from edgecell.tasks.bench_comparing import SPREAD, ComparedRow, Comparison
+from edgecell.tasks.bench_comparing import SPREAD, limit
 from edgecell.tasks.bench_words import SCENARIO_NAMES
-from edgecell_runtime import codec
-from edgecell_runtime.codec import Json
+from edgecell_runtime.bench.latency import FEWEST
+from edgecell_runtime.bench.results import ComparedRow, Comparison, Estimate
+from edgecell_runtime.printable import printable_name
 from edgecell_runtime.wording import counted
 
 _HOW: Final = {
@@ -16,21 +17,14 @@ _HOW: Final = {
 }
 
 
-def document(comparison: Comparison) -> Json:
-    """The result for machines."""
-    encoded = codec.encode(comparison)
-    assert isinstance(encoded, dict)
-    return {**encoded, "method_words": method_words(comparison), "failed": _failed(comparison)}
-
-
 def table(comparison: Comparison) -> Table:
     """The result for people, one line a row."""
     rows = [
         (
-            row.artifact,
+            printable_name(row.artifact),
             f"{row.engine}, {row.threads}",
             SCENARIO_NAMES[row.scenario],
-            f"{row.ratio.value:.3f} ({row.ratio.low:.3f}-{row.ratio.high:.3f})",
+            ratio_words(row.ratio),
             verdict_words(row, comparison),
         )
         for row in comparison.rows
@@ -39,37 +33,53 @@ def table(comparison: Comparison) -> Table:
     return Table(summary(comparison), columns, rows)
 
 
+def ratio_words(ratio: Estimate) -> str:
+    """A ratio with its interval, or a dash where there is none."""
+    if ratio.low is None or ratio.high is None:
+        return f"{ratio.value:.3f} (-)"
+    return f"{ratio.value:.3f} ({ratio.low:.3f}-{ratio.high:.3f})"
+
+
 def verdict_words(row: ComparedRow, comparison: Comparison) -> str:
     """The verdict, with what it does not say."""
     words: str = row.verdict
     if row.failing and comparison.fail_above > 1:
         words += f", above {comparison.fail_above:g}"
+    elif row.verdict == "undecided":
+        words += ": too few blocks for an interval"
     elif row.undecided:
-        words += f"; {comparison.limit:g} not ruled out"
+        words += f"; {limit(comparison):g} not ruled out"
     return f"{words} [flagged]" if row.flags else words
 
 
 def summary(comparison: Comparison) -> str:
     """How many rows are slower, faster and neither."""
     found = Counter(row.verdict for row in comparison.rows)
-    return f"{found['slower']} slower, {found['faster']} faster, {found['neither']} neither"
+    known = f"{found['slower']} slower, {found['faster']} faster, {found['neither']} neither"
+    return f"{known}, {found['undecided']} undecided" if found["undecided"] else known
 
 
 def notes(comparison: Comparison) -> list[str]:
     """What stands below the table, one line each; flags where they may have made the verdict."""
     lines = [*comparison.notes]
     lines += [
-        f"{row.artifact}, {counted(row.threads, 'thread')}, {SCENARIO_NAMES[row.scenario]}: "
-        f"{'; '.join(row.flags)}"
+        f"{printable_name(row.artifact)}, {counted(row.threads, 'thread')}, "
+        f"{SCENARIO_NAMES[row.scenario]}: {'; '.join(row.flags)}"
         for row in comparison.rows
         if row.flags and row.verdict != "neither"
     ]
     lines += [f"Not compared: {one.row}: {one.reason}." for one in comparison.unmatched]
-    unsure = sum(row.undecided for row in comparison.rows)
+    unknown = sum(row.verdict == "undecided" for row in comparison.rows)
+    if unknown:
+        lines.append(
+            f"{counted(unknown, 'row')} without an interval: a side has fewer than {FEWEST} "
+            "blocks; measure longer (--seconds, --queries) to know."
+        )
+    unsure = sum(row.undecided for row in comparison.rows) - unknown
     if unsure:
         lines.append(
             f"{counted(unsure, 'interval')} {'reaches' if unsure == 1 else 'reach'} above "
-            f"{comparison.limit:g}: measure longer, or both side by side in one run, to know."
+            f"{limit(comparison):g}: measure longer, or both side by side in one run, to know."
         )
     lines.append(method_words(comparison))
     failed = _failed(comparison)

@@ -11,6 +11,9 @@ from edgecell_runtime import codec
 from edgecell_runtime.bench.results import Benchmark, Row
 from edgecell_runtime.codec import Json
 
+_COMPARED = ("ratio.value", "ratio.low", "ratio.high", "verdict", "failing")
+"""Of a row that was compared; ``old`` says of each row whether it is what was compared with."""
+
 _LEFT_OUT = "histogram"
 """The JSON file has it."""
 
@@ -27,17 +30,22 @@ def as_csv(benchmark: Benchmark) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(columns())
     ratios = {ratio.row: ratio for ratio in benchmark.ratios}
+    compared = {row.row: row for row in benchmark.comparison.rows} if benchmark.comparison else {}
+    old = benchmark.comparison.old if benchmark.comparison else ()
     system = benchmark.system
     for index, row in enumerate(benchmark.rows):
         document, ratio = codec.encode(row), ratios.get(index)
         against = ["", "", "", ""]
         if ratio is not None:
             figure = ratio.ratio
-            against = [str(v) for v in (ratio.base, figure.value, figure.low, figure.high)]
+            against = [_cell(v) for v in (ratio.base, figure.value, figure.low, figure.high)]
+        beside = codec.encode(compared[index]) if index in compared else None
         writer.writerow(
             [benchmark.time, system.processor, system.os, benchmark.images]
             + [_cell(_at(document, column)) for column in _row_columns(Row)]
             + against
+            + [str(row.target.artifact in old) if old else ""]
+            + [_cell(_at(beside, column)) for column in _COMPARED]
         )
     return buffer.getvalue()
 
@@ -45,7 +53,8 @@ def as_csv(benchmark: Benchmark) -> str:
 def columns() -> list[str]:
     """The header."""
     against = ["base_row", "ratio.value", "ratio.low", "ratio.high"]
-    return ["time", "processor", "os", "image_kind", *_row_columns(Row), *against]
+    compared = ["old", *(f"comparison.{name}" for name in _COMPARED)]
+    return ["time", "processor", "os", "image_kind", *_row_columns(Row), *against, *compared]
 
 
 def _row_columns(kind: type, prefix: str = "") -> Iterator[str]:

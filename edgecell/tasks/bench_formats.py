@@ -5,14 +5,23 @@ from pathlib import Path
 from typing import Final
 
 from edgecell.console import markdown_table
+from edgecell.tasks import bench_comparing_tables
 from edgecell.tasks.bench_csv import as_csv
 from edgecell.tasks.bench_pytest import as_pytest_benchmark
 from edgecell.tasks.bench_tables import tables
-from edgecell.tasks.bench_words import date_words, machine_words, plan_words, remarks, version_words
+from edgecell.tasks.bench_words import (
+    date_words,
+    machine_words,
+    not_measured,
+    plan_words,
+    remarks,
+    version_words,
+)
 from edgecell_runtime import codec
 from edgecell_runtime.bench.results import Benchmark
 from edgecell_runtime.errors import ManifestError, UsageError
 from edgecell_runtime.files import check_folder, write_text
+from edgecell_train.runs import RECORD
 
 PYTEST_SUFFIX: Final = ".pytest.json"
 """Of a file for pytest-benchmark."""
@@ -31,6 +40,10 @@ def read_benchmark(path: Path) -> Benchmark:
             f"The benchmark {path} cannot be read: {error.strerror or error}; expected a JSON file "
             "that `edgecell bench --output FILE.json` wrote."
         ) from error
+    if path.name == RECORD or path.name.endswith(PYTEST_SUFFIX):
+        what = "the record of a run" if path.name == RECORD else "a file for pytest-benchmark"
+        name = "the run's folder" if path.name == RECORD else "the .json file of that measurement"
+        raise UsageError(f"{path} is {what} and no benchmark of edgecell; name {name}.")
     try:
         return codec.loads(Benchmark, text, "benchmark")
     except ManifestError as error:
@@ -46,10 +59,14 @@ def check_output(output: Path | None) -> None:
     Raises:
         UsageError: Its suffix is none that is known, or it is a folder.
         StorageError: Its folder cannot be made or written to.
+        MissingPartError: It is a page, and jinja2 or matplotlib is not installed.
     """
     if output is None:
         return
-    _writer(output)
+    if _writer(output) is as_html:
+        from edgecell.report_benchmark import require_libraries
+
+        require_libraries()
     if output.is_dir():
         raise UsageError(f"--output {output} is a folder; expected the name of a file.")
     check_folder(output.parent)
@@ -75,7 +92,10 @@ def as_markdown(benchmark: Benchmark) -> str:
     """For a README: the tables, flags, and one line each of plan, machine and date."""
     parts = [markdown_table(table) for table in tables(benchmark)]
     about = [f"\\[{one.letter}\\] {one.line()}" for one in remarks(benchmark)]
-    about += [f"Not measured: {s.target.artifact}: {s.reason}" for s in benchmark.skipped]
+    about += not_measured(benchmark)
+    if benchmark.comparison is not None:
+        parts.append(markdown_table(bench_comparing_tables.table(benchmark.comparison)))
+        about += bench_comparing_tables.notes(benchmark.comparison)
     about.append(
         f"Measured {date_words(benchmark.time)} on {machine_words(benchmark.system)} "
         f"({version_words(benchmark.system, benchmark.rows)}): {plan_words(benchmark)}. In "

@@ -1,5 +1,6 @@
 """The images that artifacts are measured on: held-out ones, given ones, or patterns."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecell import console
+from edgecell.tasks.trained_on import warn_of_training_images
 from edgecell_export.source import Answer
 from edgecell_runtime.artifact import Artifact
 from edgecell_runtime.bench.plan import Query, Stage
@@ -95,7 +97,7 @@ def choose(artifacts: Sequence[Artifact], data: Path | None, seed: int) -> Chose
     if first is not None:
         shared = _shared(list(answers.values()))
         location = data or first.folder / first.record.data.location
-        if shared and _has(first, data, shared[0].image.name):
+        if shared and _are_the_runs(first, data, shared):
             strangers = [path.name for path, run in runs.items() if run is None]
             if strangers:
                 console.warn(
@@ -110,6 +112,7 @@ def choose(artifacts: Sequence[Artifact], data: Path | None, seed: int) -> Chose
         )
         return PATTERNS
     with open_data(data, minimum_labels=1) as images:
+        _warn_of_training(images, artifacts)
         found = [
             Wanted(Query(image.name, image.label, image.patient or ""))
             for image in images.tested_on()
@@ -180,13 +183,50 @@ def _key(answer: Answer) -> tuple[str, str]:
     return answer.image.name, answer.image.sha256
 
 
-def _has(run: Run, data: Path | None, name: str) -> bool:
-    """Whether the run's images are there; where they were expected it says what to do."""
+def _are_the_runs(run: Run, data: Path | None, shared: Sequence[Answer]) -> bool:
+    """Whether images are the run's held-out ones, all of them; False where not one of them is.
+
+    Raises:
+        DataError: They are not where they should be, or some are there and others not.
+    """
     if data is None:
         run.open_images().close()
         return True
     with open_data(data, minimum_labels=1) as images:
-        return images.get(name) is not None
+        absent = [answer for answer in shared if not _is_there(images, answer)]
+    if absent and len(absent) < len(shared):
+        raise DataError(
+            f"{data} has {len(shared) - len(absent):,} of the "
+            f"{counted(len(shared), 'held-out image')} of the run {run.folder}, so that it was "
+            f"taken for where the run's images are now; but {len(absent):,} are missing or were "
+            f"changed since (such as {absent[0].image.name}). Name a place that has them all, or "
+            "one that has none of them, whose images are then taken as labelled ones of their own."
+        )
+    if absent:
+        console.say(
+            f"{data} has none of the run's held-out images: they are labelled images of their own."
+        )
+    return not absent
+
+
+def _is_there(images: LabelledImages, answer: Answer) -> bool:
+    image = images.get(answer.image.name)
+    if image is None:
+        return False
+    try:
+        return image_sha256(images.read(image)) == answer.image.sha256
+    except ImageError:
+        return False
+
+
+def _warn_of_training(images: LabelledImages, artifacts: Sequence[Artifact]) -> None:
+    """Says of each artifact whether it was made with these images, undecodable ones aside."""
+    hashes = []
+    for image in images.tested_on():
+        with contextlib.suppress(ImageError):
+            hashes.append((image_sha256(images.read(image)), image.name))
+    for artifact in artifacts:
+        warn_of_training_images(artifact, hashes)
 
 
 def _held_out(

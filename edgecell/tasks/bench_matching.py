@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from edgecell.tasks.bench_words import SCENARIO_NAMES, engine_name
-from edgecell_runtime.bench.results import Benchmark, Row
+from edgecell_runtime.bench.results import Benchmark, Row, Unmatched
+from edgecell_runtime.printable import printable_name
 from edgecell_runtime.wording import counted
 
 _Key = tuple[str, ...]
@@ -19,25 +20,12 @@ class Pair:
     new: Row
 
 
-@dataclass(frozen=True)
-class Unmatched:
-    """A row that was not compared.
-
-    Attributes:
-        row: Its artifact, engine, threads and scenario.
-        reason: Why not.
-    """
-
-    row: str
-    reason: str
-
-    @staticmethod
-    def of(row: Row, reason: str) -> "Unmatched":
-        """Names a row."""
-        cpus = f" on CPU {','.join(map(str, row.target.cpus))}" if row.target.cpus else ""
-        threads = counted(row.threads, "thread")
-        where = f"{engine_name(row)}, {threads}{cpus}, {SCENARIO_NAMES[row.scenario]}, {row.stage}"
-        return Unmatched(f"{row.artifact} ({where})", reason)
+def unmatched_of(row: Row, reason: str) -> Unmatched:
+    """Names a row that was not compared."""
+    cpus = f" on CPU {','.join(map(str, row.target.cpus))}" if row.target.cpus else ""
+    threads = counted(row.threads, "thread")
+    where = f"{engine_name(row)}, {threads}{cpus}, {SCENARIO_NAMES[row.scenario]}, {row.stage}"
+    return Unmatched(f"{printable_name(row.artifact)} ({where})", reason)
 
 
 def match(old: Sequence[Row], new: Sequence[Row]) -> tuple[list[Pair], tuple[Unmatched, ...]]:
@@ -62,8 +50,8 @@ def match(old: Sequence[Row], new: Sequence[Row]) -> tuple[list[Pair], tuple[Unm
                 pairs.append(Pair(same[0], row))
             else:
                 reason = "the old result has several such rows" if before else "only new has it"
-                unmatched.append(Unmatched.of(row, reason))
-    unmatched += [Unmatched.of(r, "only old has it") for rows in olds.values() for r in rows]
+                unmatched.append(unmatched_of(row, reason))
+    unmatched += [unmatched_of(r, "only old has it") for rows in olds.values() for r in rows]
     return pairs, tuple(unmatched)
 
 

@@ -3,7 +3,7 @@
 import math
 from typing import Final
 
-from edgecell.tasks.bench_words import SCENARIO_NAMES, engine_name
+from edgecell.tasks.bench_words import OLD_MARK, SCENARIO_NAMES, engine_name
 from edgecell_runtime import codec
 from edgecell_runtime.bench.results import Benchmark, Latency, Row
 from edgecell_runtime.codec import Json
@@ -22,6 +22,11 @@ def as_pytest_benchmark(benchmark: Benchmark) -> dict[str, Json]:
     and ``extra_info`` names it; minimum, median and mean are exact.
     """
     system = benchmark.system
+    old = benchmark.comparison.old if benchmark.comparison else ()
+    names = {
+        row.target.artifact: row.artifact + (OLD_MARK if row.target.artifact in old else "")
+        for row in benchmark.rows
+    }
     return {
         "machine_info": {
             "node": "",
@@ -35,7 +40,7 @@ def as_pytest_benchmark(benchmark: Benchmark) -> dict[str, Json]:
         },
         "commit_info": {"id": system.commit or "unknown", "dirty": False},
         "benchmarks": [
-            _entry(row, row.latency)
+            _entry(row, row.latency, names[row.target.artifact])
             for row in benchmark.rows
             if row.latency is not None and any(row.latency.histogram)
         ],
@@ -44,10 +49,10 @@ def as_pytest_benchmark(benchmark: Benchmark) -> dict[str, Json]:
     }
 
 
-def _entry(row: Row, latency: Latency) -> Json:
+def _entry(row: Row, latency: Latency, artifact: str) -> Json:
     scenario = SCENARIO_NAMES[row.scenario]
     threads = f"{row.threads} thread{'' if row.threads == 1 else 's'}"
-    name = f"{row.artifact}[{engine_name(row)}-{threads}]"
+    name = f"{artifact}[{engine_name(row)}-{threads}]"
     return {
         "group": f"{scenario}, {row.stage}",
         "name": name,

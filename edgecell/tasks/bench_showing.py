@@ -12,15 +12,21 @@ import numpy as np
 from edgecell import console
 from edgecell.devices.base import ANSWERS_FILE, DeviceSettings, Manners
 from edgecell.devices.together import Outcome, open_device, run_together
-from edgecell.tasks import bench_comparing_tables, bench_formats, bench_tables, benching
+from edgecell.tasks import (
+    bench_comparing_tables,
+    bench_formats,
+    bench_tables,
+    bench_words,
+    benching,
+)
 from edgecell.tasks.bench_asking import Old
-from edgecell.tasks.bench_comparing import Comparison
+from edgecell.tasks.bench_comparing import exit_status
 from edgecell.tasks.bench_fleet_table import fleet_table
 from edgecell.tasks.benching import Prepared, Request
 from edgecell_runtime import codec
 from edgecell_runtime.bench.results import Benchmark
 from edgecell_runtime.bench.running import Measurement
-from edgecell_runtime.errors import EngineError, UsageError
+from edgecell_runtime.errors import EdgecellError, EngineError, UsageError
 
 _FAILED: Final = 1
 
@@ -38,29 +44,33 @@ class Output:
     as_json: bool
 
 
-def here(request: Request, old: Old, fail_above: float, output: Output) -> int:
+def here(request: Request, old: Old, output: Output) -> int:
     """Measures on this machine; returns the exit status.
 
+    What was measured is shown and written before it is said that something after it failed.
+
     Raises:
-        EdgecellError: As ``benching.benchmark``, or nothing can be compared.
+        EdgecellError: As ``benching.benchmark``, nothing can be compared, or the file cannot be
+            written.
     """
-    found = benching.benchmark(old.beside(request))
-    comparison = old.comparison(found, fail_above)
-    if output.file is not None:
-        bench_formats.write(found, output.file)
-        console.say(f"Written to {output.file}")
+    wanted = old.beside(request)
+    _say_how_long(wanted)
+    found = benching.benchmark(wanted, old.check)
+    failures: list[EdgecellError] = []
+    try:
+        found = replace(found, comparison=old.comparison(found))
+    except EdgecellError as error:
+        failures.append(error)
     if output.as_json:
-        _print(found, comparison)
+        console.present(codec.encode(found), [], as_json=True, output=None)
     else:
         _show(found)
-        if comparison is not None:
-            console.present(
-                None, [bench_comparing_tables.table(comparison)], as_json=False, output=None
-            )
-            _say(bench_comparing_tables.notes(comparison))
-    if comparison is not None and comparison.exit_status:
-        return comparison.exit_status
-    return console.SKIPPED_STATUS if found.skipped else 0
+    if output.file is not None:
+        failures += _written(found, output.file)
+    _raise(failures)
+    if found.comparison is not None and exit_status(found.comparison):
+        return _FAILED
+    return console.SKIPPED_STATUS if found.skipped or found.reference_note else 0
 
 
 def on_devices(
@@ -74,6 +84,7 @@ def on_devices(
     if output.file is not None and len(settings) > 1:
         for one in settings:
             bench_formats.check_output(_of_device(output.file, one.name))
+    _say_how_long(request)
     # What patients showed leaves this machine only where the user named it.
     allowed = request if request.data is not None else replace(request, patterns=True)
     devices = [open_device(one, manners) for one in settings]
@@ -99,13 +110,13 @@ def on_devices(
     return console.SKIPPED_STATUS if any(one.skipped for one in found.values()) else 0
 
 
-def refuse_with_devices(request: Request, old: Old) -> None:
+def refuse_with_devices(request: Request, *, compared: bool) -> None:
     """Refuses what cannot be done on a device.
 
     Raises:
         UsageError: Something is.
     """
-    if old != Old():
+    if compared:
         raise UsageError(
             "--compare measures here; on a device name old and new artifacts together, and read "
             "the ratios of the table."
@@ -138,21 +149,45 @@ def _completed(prepared: Prepared, outcome: Outcome) -> Benchmark:
 
 
 def _write_and_show(found: dict[str, Benchmark], output: Output, *, alone: bool) -> None:
+    failures: list[EdgecellError] = []
     for name, benchmark in found.items():
-        if output.file is not None:
-            path = output.file if alone else _of_device(output.file, name)
-            bench_formats.write(benchmark, path)
-            console.say(f"Written to {path}")
         if not output.as_json:
             if not alone:
                 console.say(f"\n{name}")
             _show(benchmark)
+        if output.file is not None:
+            failures += _written(benchmark, output.file if alone else _of_device(output.file, name))
     if output.as_json:
         documents = {name: codec.encode(one) for name, one in found.items()}
         document = next(iter(documents.values())) if alone else documents
         console.present(document, [], as_json=True, output=None)
     elif not alone:
         console.present(None, [fleet_table(found)], as_json=False, output=None)
+    _raise(failures)
+
+
+def _written(found: Benchmark, path: Path) -> list[EdgecellError]:
+    """Writes a result; gives what went wrong."""
+    try:
+        bench_formats.write(found, path)
+    except EdgecellError as error:
+        return [error]
+    console.say(f"Written to {path}")
+    return []
+
+
+def _raise(failures: Sequence[EdgecellError]) -> None:
+    """Says what went wrong after the measuring, the last by raising it."""
+    for error in failures[:-1]:
+        console.error(str(error))
+    if failures:
+        raise failures[-1]
+
+
+def _say_how_long(request: Request) -> None:
+    words = bench_words.paced_words(request.plan)
+    if words:
+        console.warn(words)
 
 
 def _of_device(path: Path, name: str) -> Path:
@@ -162,17 +197,13 @@ def _of_device(path: Path, name: str) -> Path:
     return path.with_name(f"{stem}-{safe}.{suffixes}")
 
 
-def _print(found: Benchmark, comparison: Comparison | None) -> None:
-    document = codec.encode(found)
-    if comparison is not None:
-        assert isinstance(document, dict)
-        document = {**document, "comparison": bench_comparing_tables.document(comparison)}
-    console.present(document, [], as_json=True, output=None)
-
-
 def _show(found: Benchmark) -> None:
     console.present(None, bench_tables.tables(found), as_json=False, output=None)
     _say(bench_tables.notes(found))
+    if found.comparison is not None:
+        compared = bench_comparing_tables.table(found.comparison)
+        console.present(None, [compared], as_json=False, output=None)
+        _say(bench_comparing_tables.notes(found.comparison))
 
 
 def _say(lines: Sequence[str]) -> None:

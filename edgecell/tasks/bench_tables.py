@@ -14,11 +14,12 @@ from edgecell.tasks.bench_words import (
     figure_words,
     machine_words,
     measured,
+    not_measured,
     plan_words,
     ratio_of,
     remarks,
     scenario_words,
-    short_names,
+    shown_names,
     version_words,
 )
 from edgecell_runtime.bench.results import Benchmark, Row
@@ -26,11 +27,25 @@ from edgecell_runtime.manifest import Figure
 from edgecell_runtime.wording import counted
 
 INTERVAL: Final = (
-    "Ranges: 95 % intervals, of times over the rounds of this run, of accuracy over patients. "
+    "Ranges: 95 % intervals, of times over the rounds of this run, of accuracy over patients; a "
+    "dash where there were too few rounds for one. "
     "p90 and p99 are times of queries that ran; no outlier is left out. Peak: of a process that "
     "does nothing else. Accuracy: of the very answers that were timed; changed: labels that differ "
     "from the source model's. 1 MB is 1,000,000 bytes."
 )
+
+_TITLES: Final = {
+    "time / #1": "against the first",
+    "images/s": "throughput",
+    "cold ms": "cold start",
+    "mJ": "energy",
+    "peak MB": "memory",
+    "MB": "file size",
+    "accuracy": "right answers",
+    "sensitivity": "right answers",
+    "changed": "right answers",
+}
+"""What a column is about, for the title of its table."""
 
 _Column = tuple[str, Callable[[Measured], str]]
 
@@ -38,7 +53,7 @@ _Column = tuple[str, Callable[[Measured], str]]
 def tables(benchmark: Benchmark) -> list[Table]:
     """The result for people; columns in which no row has anything are left out."""
     lines = measured(benchmark)
-    head, names = short_names(benchmark.rows)
+    head, names = shown_names(benchmark)
     about = f" of {head.rstrip('-')}" if head else ""
     return [
         table
@@ -54,7 +69,7 @@ def tables(benchmark: Benchmark) -> list[Table]:
 def notes(benchmark: Benchmark) -> list[str]:
     """What stands below the tables, one line each: flags, skipped, method, machine."""
     lines = [f"[{one.letter}] {one.line()}" for one in remarks(benchmark)]
-    lines += [f"Not measured: {s.target.artifact}: {s.reason}" for s in benchmark.skipped]
+    lines += not_measured(benchmark)
     lines.append(f"Timed: {plan_words(benchmark)}. {'; '.join(scenario_words(benchmark.plan))}.")
     lines.append(INTERVAL)
     lines.append(f"Energy: {benchmark.energy_note}.")
@@ -78,7 +93,7 @@ def _times(
     rows = []
     for line, row in timed:
         latency = row.latency
-        cells = [_number(line), names[row.artifact], engine_words(row)]
+        cells = [_number(line), names[row.target.artifact], engine_words(row)]
         cells += [SCENARIO_NAMES[row.scenario]] if paced else []
         cells += [
             "-" if latency is None else figure_words(latency.median_ms),
@@ -91,7 +106,7 @@ def _times(
     return Table(title, tuple(columns), rows)
 
 
-def _costs(benchmark: Benchmark, lines: Sequence[Measured], names: dict[str, str]) -> Table:
+def _costs(benchmark: Benchmark, lines: Sequence[Measured], names: dict[str, str]) -> Table | None:
     def against_first(line: Measured) -> str:
         for row in line.rows:
             ratio = ratio_of(benchmark, row)
@@ -101,34 +116,42 @@ def _costs(benchmark: Benchmark, lines: Sequence[Measured], names: dict[str, str
 
     columns: list[_Column] = [
         ("#", _number),
-        ("artifact", lambda line: names[line.first.artifact]),
+        ("artifact", lambda line: names[line.first.target.artifact]),
         ("time / #1", against_first),
         ("images/s", lambda line: _rate(line.of("offline"))),
         ("cold ms", lambda line: _cold(line.of("cold"))),
         ("mJ", _energy),
     ]
-    return _table("Against the first, throughput, cold start", columns, lines)
+    return _table("", columns, lines)
 
 
-def _sizes(lines: Sequence[Measured], names: dict[str, str]) -> Table:
+def _sizes(lines: Sequence[Measured], names: dict[str, str]) -> Table | None:
     images = {row.evaluation.n for line in lines for row in line.rows if row.evaluation}
     fewest = f"{min(images):,} to " if len(images) > 1 else ""
     about = f" (on {fewest}{counted(max(images), 'image')})" if images else ""
     columns: list[_Column] = [
         ("#", lambda line: str(line.number)),
-        ("artifact", lambda line: names[line.first.artifact]),
+        ("artifact", lambda line: names[line.first.target.artifact]),
         ("peak MB", lambda line: _megabytes(line.first.peak_memory_bytes, 0)),
         ("MB", lambda line: _megabytes(line.first.size_bytes, 2)),
         ("accuracy", lambda line: _figure(line, "accuracy")),
         ("sensitivity", lambda line: _figure(line, "sensitivity")),
         ("changed", _changed),
     ]
-    return _table(f"Memory, file size, right answers{about}", columns, lines)
+    return _table(about, columns, lines)
 
 
-def _table(title: str, columns: Sequence[_Column], lines: Sequence[Measured]) -> Table:
+def _table(about: str, columns: Sequence[_Column], lines: Sequence[Measured]) -> Table | None:
+    """The columns that have something, under a title of what they are; None without any."""
     cells = {name: [cell(line) for line in lines] for name, cell in columns}
-    kept = {name: found for name, found in cells.items() if set(found) != {"-"}}
+    kept = {name: found for name, found in cells.items() if not set(found) <= {"-", ""}}
+    if len(lines) == 1 and "time / #1" in kept:
+        del kept["time / #1"]  # the one and only is the first
+    words = list(dict.fromkeys(_TITLES[name] for name in kept if name in _TITLES))
+    if not words:
+        return None
+    title = f"{', '.join(words)}{about}"
+    title = title[0].upper() + title[1:]
     return Table(title, tuple(kept), list(zip(*kept.values(), strict=True)))
 
 
@@ -140,9 +163,11 @@ def _rate(row: Row | None) -> str:
     if row is None or row.images_per_second is None:
         return "-"
     rate = row.images_per_second
+    low, high = rate.low, rate.high
+    ends = "-" if low is None or high is None else f"{low:,.0f}-{high:,.0f}"
     best = max(row.batches, key=lambda batch: batch.images_per_second, default=None)
     size = f" at {best.batch}" if best else ""
-    return f"{rate.value:,.0f} ({rate.low:,.0f}-{rate.high:,.0f}){size}"
+    return f"{rate.value:,.0f} ({ends}){size}"
 
 
 def _cold(row: Row | None) -> str:

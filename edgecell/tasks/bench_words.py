@@ -7,8 +7,8 @@ from string import ascii_lowercase
 from typing import Final
 
 from edgecell_runtime.bench.plan import Plan, Scenario, Stage, Target
-from edgecell_runtime.bench.results import Benchmark, Row
-from edgecell_runtime.manifest import Figure
+from edgecell_runtime.bench.results import Benchmark, Estimate, Row
+from edgecell_runtime.printable import printable_name
 from edgecell_runtime.system import SystemInfo
 from edgecell_runtime.wording import counted
 
@@ -30,6 +30,11 @@ IMAGES: Final = {
     "drawn": "cells drawn by the program, no photographs",
     "golden": "patterns made by a formula, no photographs",
 }
+
+OLD_MARK: Final = " (old)"
+"""Behind the name of what new artifacts are compared with."""
+
+_SAID_FROM: Final = 60.0
 
 _LOOSENED: Final = "its limits of parity were widened by hand"
 
@@ -140,6 +145,32 @@ def short_names(rows: Sequence[Row]) -> tuple[str, dict[str, str]]:
     return (names[0][:shared] if names else ""), {name: name[shared:] for name in names}
 
 
+def shown_names(benchmark: Benchmark) -> tuple[str, dict[str, str]]:
+    """As ``short_names``, by what the targets call them, with a mark of those that count as old."""
+    head, names = short_names(benchmark.rows)
+    old = benchmark.comparison.old if benchmark.comparison else ()
+    return printable_name(head), {
+        row.target.artifact: printable_name(names[row.artifact])
+        + (OLD_MARK if row.target.artifact in old else "")
+        for row in benchmark.rows
+    }
+
+
+def not_measured(benchmark: Benchmark) -> list[str]:
+    """What could not be measured, one line each, the reference kernel included."""
+    lines = [
+        printable_name(f"Not measured: {one.target.artifact}: {one.reason}")
+        for one in benchmark.skipped
+    ]
+    if benchmark.reference_note:
+        known = "was left out from there on" if benchmark.reference_ms else "was not measured"
+        lines.append(
+            f"The reference kernel {known}: {printable_name(benchmark.reference_note)} Results of "
+            "other days cannot be set against rows without it."
+        )
+    return lines
+
+
 def engine_name(row: Row) -> str:
     """Of the engine, without its version."""
     name, _, last = row.engine.rpartition(" ")
@@ -165,8 +196,10 @@ def digits(value: float | None, like: float | None = None) -> str:
     return format(value, f",.{_places(value if like is None else like)}f")
 
 
-def figure_words(figure: Figure) -> str:
-    """A figure with its interval in the digits of the figure: ``0.743 (0.731-0.752)``."""
+def figure_words(figure: Estimate) -> str:
+    """With its interval in the digits of the value, ``0.743 (0.731-0.752)``, or ``0.743 (-)``."""
+    if figure.low is None or figure.high is None:
+        return f"{digits(figure.value)} (-)"
     low, high = (digits(end, figure.value) for end in (figure.low, figure.high))
     return f"{digits(figure.value)} ({low}-{high})"
 
@@ -229,7 +262,18 @@ def scenario_words(plan: Plan) -> list[str]:
     return [words[scenario] for scenario in plan.scenarios]
 
 
-def ratio_of(benchmark: Benchmark, row: Row) -> Figure | None:
+def paced_words(plan: Plan) -> str:
+    """How long paced queries will take, where that is more than a minute; else nothing."""
+    if "paced" not in plan.scenarios or plan.paced_seconds <= _SAID_FROM:
+        return ""
+    return (
+        f"Paced queries will take {plan.paced_seconds:,.0f} s for each target: at least "
+        f"{plan.min_queries:,} and {plan.min_seconds:g} s at {plan.rate_hz:g} Hz. A higher --rate "
+        "or fewer --queries take less."
+    )
+
+
+def ratio_of(benchmark: Benchmark, row: Row) -> Estimate | None:
     """A row's time over that of the first row of its scenario; None where there is none."""
     index = next(i for i, one in enumerate(benchmark.rows) if one is row)
     return next((found.ratio for found in benchmark.ratios if found.row == index), None)

@@ -1,8 +1,8 @@
 """Benchmarks as ``bench`` and ``demo`` make them: a job, the measuring, the answers."""
 
-import itertools
+import contextlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edgecell import console
 from edgecell.tasks import bench_images, bench_worker
 from edgecell.tasks.artifacts import run_artifacts
+from edgecell.tasks.bench_foreseeing import engines_of
 from edgecell.tasks.graphs import macs_of, operators_of
 from edgecell_runtime import codec
 from edgecell_runtime.artifact import Artifact, read_artifact
@@ -20,11 +21,11 @@ from edgecell_runtime.bench.plan import Job, Plan, Query, Target
 from edgecell_runtime.bench.results import Benchmark, Row, Skipped
 from edgecell_runtime.bench.running import JOB_NAME, Measurement, run_job
 from edgecell_runtime.bench.workers import Launch
-from edgecell_runtime.engines import ENGINES
-from edgecell_runtime.errors import EdgecellError, EngineError, RunError
+from edgecell_runtime.errors import EdgecellError, EngineError, RunError, UsageError
 from edgecell_runtime.files import storage_errors, write_text
 from edgecell_runtime.manifest import Evaluation, Manifest
-from edgecell_train.runs import find_run
+from edgecell_runtime.printable import printable_name
+from edgecell_train.runs import DEFAULT_RUNS, LATEST, RECORD, find_run
 from edgecell_train.statistics import Tested, evaluate_tested
 
 INPUTS: Final = "inputs"
@@ -74,8 +75,14 @@ class Prepared:
     skipped: tuple[Skipped, ...]
 
 
-def benchmark(request: Request) -> Benchmark:
+def benchmark(
+    request: Request, check: Callable[["Prepared"], None] = lambda _prepared: None
+) -> Benchmark:
     """Measures artifacts on this machine, by turns, each in processes of its own.
+
+    Args:
+        request: What to measure.
+        check: Asked before anything is measured; it raises what makes the measuring vain.
 
     Raises:
         RunError: No artifact is named and there is no run with exports.
@@ -85,6 +92,7 @@ def benchmark(request: Request) -> Benchmark:
     """
     with tempfile.TemporaryDirectory(prefix="edgecell-bench-") as name:
         prepared = prepare(request, Path(name))
+        check(prepared)
         launch = Launch(bench_worker.COMMAND)
         with console.progress() as bars:
             task = bars.add_task("Measuring", total=1.0, words="")
@@ -105,6 +113,8 @@ def prepare(request: Request, folder: Path) -> Prepared:
         EdgecellError: As ``benchmark``.
     """
     artifacts, skipped = _artifacts(request)
+    pairs = _pairs(artifacts, request.engines)
+    artifacts = list({artifact.path: artifact for artifact, _ in pairs}.values())
     chosen = (
         bench_images.PATTERNS
         if request.patterns
@@ -114,6 +124,7 @@ def prepare(request: Request, folder: Path) -> Prepared:
     with storage_errors(inputs):
         inputs.mkdir(parents=True)
     written = bench_images.write(chosen, artifacts, inputs, request.plan.stage)
+    _warn_of_labels(artifacts, written.queries)
     queries = request.plan.min_queries
     if "paced" not in request.plan.scenarios:  # a camera would take minutes for them
         # Accuracy is of the answers that are timed: every image is asked for where time allows.
@@ -122,9 +133,8 @@ def prepare(request: Request, folder: Path) -> Prepared:
     job = Job(
         targets=tuple(
             Target(names[artifact.path], engine, threads, request.cpus)
-            for artifact in artifacts
-            for engine, threads in itertools.product(request.engines, request.threads)
-            if _fits(artifact, engine)
+            for artifact, engine in pairs
+            for threads in request.threads
         ),
         plan=replace(request.plan, min_queries=queries),
         queries=written.queries,
@@ -152,6 +162,11 @@ def completed(prepared: Prepared, found: Measurement) -> Benchmark:
     skipped = (*prepared.skipped, *measured.skipped)
     for one in measured.skipped:
         console.error(f"{Path(one.target.artifact).name}: {one.reason}")
+    if measured.reference_note:
+        console.error(
+            f"The reference kernel's process failed: {measured.reference_note} Results of other "
+            "days cannot be set against rows that were measured without it."
+        )
     if not measured.rows:
         raise EngineError("Not one artifact could be measured; the reasons are above.")
     graphs = {path: _graph(path) for path in {row.target.artifact for row in measured.rows}}
@@ -165,26 +180,79 @@ def completed(prepared: Prepared, found: Measurement) -> Benchmark:
 def _artifacts(request: Request) -> tuple[list[Artifact], list[Skipped]]:
     paths = request.artifacts
     if not paths:
-        run = find_run(None)
-        paths = tuple(run_artifacts(run))
-        if not paths:
-            raise RunError(f"The run {run.folder} has no artifacts; run `edgecell export` first.")
-        console.say(f"Measuring the artifacts of {console.shown(run.folder)}")
-    artifacts, skipped = [], []
+        paths = latest_artifacts()
+        console.say(f"Measuring the artifacts of {console.shown(paths[0].parent.parent)}")
+    artifacts: dict[Path, Artifact] = {}
+    skipped = []
     for path in dict.fromkeys(paths):
         try:
-            artifacts.append(read_artifact(path))
+            artifact = read_artifact(path)
         except EdgecellError as error:
             console.error(str(error))
             skipped.append(Skipped(Target(str(path)), str(error)))
+            continue
+        same = artifacts.setdefault(path.resolve(), artifact)
+        if same is not artifact:
+            console.warn(f"{path} is the same file as {same.path}; it is measured once.")
     if not artifacts:
         raise EngineError("Not one artifact could be measured; the reasons are above.")
-    return artifacts, skipped
+    return list(artifacts.values()), skipped
 
 
-def _fits(artifact: Artifact, engine: str) -> bool:
-    """Whether an engine may run an artifact; one of another format is left out, not a failure."""
-    return engine not in ENGINES or artifact.format in ENGINES[engine].formats
+def latest_artifacts() -> tuple[Path, ...]:
+    """The artifacts of the latest run.
+
+    Raises:
+        RunError: There is no run, or the latest has none; the newest that has some is named.
+    """
+    run = find_run(None)
+    found = tuple(run_artifacts(run))
+    if found:
+        return found
+    others = []
+    for record in DEFAULT_RUNS.glob(f"*/{RECORD}"):
+        with contextlib.suppress(RunError):
+            other = find_run(record.parent)
+            if record.parent.name != LATEST and run_artifacts(other):
+                others.append((other.record.time, record.parent))
+    newest = f" The newest that has some: `edgecell bench {max(others)[1]}`." if others else ""
+    raise RunError(f"The run {run.folder} has no artifacts; run `edgecell export` first.{newest}")
+
+
+def _pairs(artifacts: Sequence[Artifact], engines: Sequence[str]) -> list[tuple[Artifact, str]]:
+    """Each artifact with the engines that may run it; the others are said, and no failure.
+
+    Raises:
+        UsageError: Not one of the engines may run one of them.
+    """
+    found, unfit = [], []
+    for artifact in artifacts:
+        able = engines_of(artifact.format)
+        fitting = [engine for engine in engines if not engine or engine in able]
+        found += [(artifact, engine) for engine in fitting]
+        if not fitting:
+            unfit.append(
+                f"{artifact.path.name} is {artifact.format}, for {', '.join(sorted(able))}"
+            )
+    named = ", ".join(engines)
+    if not found:
+        raise UsageError(f"Not one artifact runs in {named} (--engines): {'; '.join(unfit)}.")
+    if unfit:
+        console.warn(f"Left out, since --engines names only {named}: {'; '.join(unfit)}.")
+    return found
+
+
+def _warn_of_labels(artifacts: Sequence[Artifact], queries: Sequence[Query]) -> None:
+    given = {query.label for query in queries} - {""}
+    for artifact in artifacts:
+        labels = artifact.manifest.labels
+        strange = sorted(given - set(labels))
+        if strange:
+            console.warn(
+                f"Right answers of {artifact.path.name} are not counted: the images have labels "
+                f"that it does not know ({', '.join(map(printable_name, strange))}); its own are "
+                f"{', '.join(labels)}. Name the class folders after them."
+            )
 
 
 def _graph(path: str) -> tuple[int | None, dict[str, int]]:

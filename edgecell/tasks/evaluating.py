@@ -11,13 +11,14 @@ from edgecell.console import Table
 from edgecell.tasks.answers import Answers, ImageFile, LateFile, Skipped, answer_all
 from edgecell.tasks.artifacts import open_artifact
 from edgecell.tasks.disputed import disputed_images
+from edgecell.tasks.trained_on import warn_of_training_images
 from edgecell_export.card import figure_text, figures
 from edgecell_runtime import codec
-from edgecell_runtime.artifact import Artifact, read_artifact
+from edgecell_runtime.artifact import read_artifact
 from edgecell_runtime.codec import Json
 from edgecell_runtime.errors import DataError
 from edgecell_runtime.files import write_text
-from edgecell_runtime.labelled import LabelledImage, LabelledImages, data_sha256
+from edgecell_runtime.labelled import LabelledImage, LabelledImages
 from edgecell_runtime.manifest import Evaluation, Manifest
 from edgecell_runtime.printable import printable_name
 from edgecell_runtime.stored_images import image_sha256
@@ -99,7 +100,9 @@ def evaluate_artifact(request: Request) -> Evaluated:
     tested = _tested(known, answers, manifest)
     evaluation = evaluate_tested(tested)
     _say_what_to_know(known, evaluation, manifest)
-    _warn_of_training_images(artifact, answers, hashes)
+    warn_of_training_images(
+        artifact, [(hashes[answer.image], answer.image) for answer in answers.answered]
+    )
     return Evaluated(
         artifact=printable_name(str(artifact.path)),
         loosened=manifest.loosened,
@@ -187,16 +190,6 @@ def _say_what_to_know(
         console.warn("The artifact has no positive label: sensitivity and AUC are not shown.")
     elif len(present) == 1:
         console.warn(f"All images are {present.pop()}: what needs another class is not shown.")
-
-
-def _warn_of_training_images(artifact: Artifact, answers: Answers, hashes: dict[str, str]) -> None:
-    pairs = [(hashes[answer.image], answer.image) for answer in answers.answered]
-    if data_sha256(pairs) == artifact.manifest.source.data_sha256:
-        console.warn(
-            "These are the very images that the model was made with, training patients included: "
-            f"the figures are too good. `edgecell inspect {artifact.path}` shows those on unseen "
-            "patients."
-        )
 
 
 def document(evaluated: Evaluated) -> Json:

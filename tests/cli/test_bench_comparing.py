@@ -10,16 +10,16 @@ from support.benchmark_runs import Machine, interleaved, run
 
 from edgecell.tasks.bench_comparing import (
     SPREAD,
-    Comparison,
     Spread,
     compare,
     compare_interleaved,
+    exit_status,
 )
-from edgecell.tasks.bench_comparing_tables import document, notes, table
+from edgecell.tasks.bench_comparing_tables import notes, table
+from edgecell.tasks.bench_foreseeing import of_rows, refuse_hopeless
 from edgecell_runtime.bench.plan import SCENARIOS, Plan, Target
-from edgecell_runtime.bench.results import Flag, Ratio
+from edgecell_runtime.bench.results import Benchmark, Comparison, Estimate, Flag, Ratio, Row
 from edgecell_runtime.errors import UsageError
-from edgecell_runtime.manifest import Figure
 
 TFLITE, ONNX = benchmarks.TFLITE, benchmarks.ONNX
 NO_SPREAD = Spread(0.0, dict.fromkeys(SCENARIOS, 0.0))
@@ -27,7 +27,7 @@ TIMES = {TFLITE: 0.75, ONNX: 0.5}
 SLOWER = {TFLITE: 0.75 * 1.15, ONNX: 0.5}
 
 
-def one(relative: float, share: float = 0.01, **changes: object) -> benchmarks.Benchmark:
+def one(relative: float, share: float = 0.01, **changes: object) -> Benchmark:
     row = benchmarks.row(relative=benchmarks.around(relative, share), **changes)
     return benchmarks.benchmark([row], ratios=())
 
@@ -95,7 +95,7 @@ def test_interval_holds_both_sides_and_both_spreads() -> None:
 
 def test_interval_takes_the_longer_side_of_a_lopsided_one() -> None:
     new = one(1.0)
-    lopsided = dataclasses.replace(new.rows[0], relative=Figure(1.0, 0.8, 1.0))
+    lopsided = dataclasses.replace(new.rows[0], relative=Estimate(1.0, 0.8, 1.0))
     new = dataclasses.replace(new, rows=(lopsided,))
     (row,) = compare(one(1.0), new).rows
     assert row.ratio.high > 1.2
@@ -124,7 +124,7 @@ def test_row_fails_when_it_is_slower_and_its_ratio_above_what_is_allowed(
 ) -> None:
     comparison = compare(one(1.0), one(new), fail_above)
     assert verdicts(comparison) == [verdict]
-    assert comparison.exit_status == status
+    assert exit_status(comparison) == status
     assert comparison.rows[0].failing == bool(status)
 
 
@@ -185,7 +185,7 @@ def test_row_without_the_reference_kernel_is_not_compared() -> None:
     result = benchmarks.benchmark(rows, ratios=())
     comparison = compare(result, result)
     assert [row.artifact for row in comparison.rows] == [ONNX]
-    assert "without the reference kernel" in comparison.unmatched[0].reason
+    assert "no time of the reference kernel" in comparison.unmatched[0].reason
 
 
 # In one run
@@ -248,10 +248,61 @@ def test_nothing_but_the_same_file_is_said_when_nothing_differs() -> None:
     assert compare(one(1.0), one(1.0)).notes == (f"The very same files: {TFLITE}.",)
 
 
-def test_document_holds_rows_verdicts_and_method() -> None:
-    found = document(compare(one(1.0), one(1.3), 1.1))
-    assert isinstance(found, dict)
-    assert found["failed"] == 1
-    assert found["method"] == "reference"
-    assert found["rows"][0]["verdict"] == "slower"
-    assert "95% for all rows together" in found["method_words"]
+# What cannot be known
+
+
+def test_row_without_an_interval_is_undecided_and_does_not_fail() -> None:
+    wide = one(1.0)
+    bare = dataclasses.replace(wide.rows[0], relative=Estimate(2.0, None, None))
+    new = dataclasses.replace(wide, rows=(bare,))
+    comparison = compare(wide, new)
+    (row,) = comparison.rows
+    assert (row.verdict, row.failing, row.undecided) == ("undecided", False, True)
+    assert exit_status(comparison) == 0
+    assert table(comparison).rows[0][3:] == (
+        "2.000 (-)",
+        "undecided: too few blocks for an interval",
+    )
+    assert table(comparison).title == "0 slower, 0 faster, 0 neither, 1 undecided"
+    assert any("1 row without an interval" in line for line in notes(comparison))
+
+
+def test_reason_for_a_missing_reference_kernel_comes_first() -> None:
+    rows = [benchmarks.row(relative=None), benchmarks.row(ONNX, relative=None)]
+    died = benchmarks.benchmark(rows, ratios=(), reference_note="The process was ended.")
+    full = benchmarks.benchmark([benchmarks.row(), benchmarks.row("b.onnx")], ratios=())
+    words = r"compared \(malaria.*the old result has no time of .* it: The process was ended;"
+    with pytest.raises(UsageError, match=words):
+        compare(died, full)
+
+
+def test_rows_that_were_old_in_a_result_are_not_compared_with_again() -> None:
+    rows = [benchmarks.row(target=Target(f"{side}/{TFLITE}")) for side in ("old", "new")]
+    both = benchmarks.benchmark(rows, ratios=(Ratio(1, 0, benchmarks.around(1.2)),))
+    both = dataclasses.replace(both, comparison=compare_interleaved(both, [f"old/{TFLITE}"]))
+    (row,) = compare(both, one(1.0)).rows
+    assert row.row == 0
+
+
+@pytest.mark.parametrize(
+    ("new", "apart"),
+    [
+        (benchmarks.row(threads=1), r"threads: 2, now 1\)"),
+        (benchmarks.row(scenario="offline"), r"scenarios: single stream, now offline\)"),
+        (benchmarks.row(stage="pipeline"), r"stages: model, now pipeline\)"),
+        (benchmarks.row(engine="openvino 1.0"), r"engines: litert, now openvino\)"),
+    ],
+)
+def test_hopeless_comparison_is_refused_with_what_differs(new: Row, apart: str) -> None:
+    old = of_rows([benchmarks.row()])
+    refuse_hopeless(old, old)
+    with pytest.raises(UsageError, match=apart):
+        refuse_hopeless(old, of_rows([new]))
+
+
+def test_names_have_to_match_where_a_side_has_several_artifacts() -> None:
+    one_old, two = [benchmarks.row("a.tflite")], [benchmarks.row("b.tflite")]
+    refuse_hopeless(of_rows(one_old), of_rows(two))
+    two.append(benchmarks.row("c.tflite"))
+    with pytest.raises(UsageError, match=r"artifact names: a\.tflite, now b\.tflite, c\.tflite"):
+        refuse_hopeless(of_rows(one_old), of_rows(two))

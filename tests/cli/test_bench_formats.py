@@ -91,6 +91,34 @@ def test_output_is_refused_before_measuring_when_it_cannot_be_written(tmp_path: 
         bench_formats.check_output(tmp_path / "file" / "result.csv")
 
 
+def test_comparison_is_in_every_file_and_comes_back(tmp_path: Path) -> None:
+    compared = benchmarks.compared()
+    path = tmp_path / "result.json"
+    bench_formats.write(compared, path)
+    VALIDATOR.validate(json.loads(path.read_bytes()))
+    assert bench_formats.read_benchmark(path).comparison == compared.comparison
+    old, new = csv.DictReader(io.StringIO(bench_csv.as_csv(compared)))
+    assert (old["old"], old["comparison.verdict"]) == ("True", "")
+    assert (new["old"], new["comparison.verdict"]) == ("False", "slower")
+    assert (new["comparison.ratio.value"], new["comparison.ratio.low"]) == ("1.2", "1.164")
+    text = bench_formats.as_markdown(compared)
+    assert f"| 1 | {benchmarks.TFLITE} (old) |" in text
+    assert "| 1.200 (1.164-1.237) | slower |" in text
+    entries = as_pytest_benchmark(compared)["benchmarks"]
+    assert isinstance(entries, list)
+    assert len({entry["name"] for entry in entries}) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("run.json", "the record of a run"), ("a.pytest.json", "a file for pytest-benchmark")],
+)
+def test_other_json_of_ours_is_called_what_it_is(tmp_path: Path, name: str, said: str) -> None:
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(UsageError, match=f"{said} and no benchmark of edgecell; name the"):
+        bench_formats.read_benchmark(tmp_path / name)
+
+
 # CSV
 
 

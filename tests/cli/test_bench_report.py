@@ -9,9 +9,9 @@ from support.report_page import Seen
 
 from edgecell.report_benchmark import render_benchmark
 from edgecell.report_pictures import png_data_uri
-from edgecell.tasks.bench_formats import write
+from edgecell.tasks.bench_formats import check_output, write
 from edgecell_runtime.bench.plan import Target
-from edgecell_runtime.bench.results import Benchmark, Row
+from edgecell_runtime.bench.results import Benchmark, Estimate, Row
 from edgecell_runtime.errors import MissingPartError
 from edgecell_runtime.manifest import Figure
 from edgecell_train import benchmark_plots
@@ -106,10 +106,35 @@ def test_page_is_written_when_figures_are_missing_or_names_are_odd(row: Row) -> 
     )
 
 
-def test_page_is_refused_when_matplotlib_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgecell.report_benchmark.find_spec", lambda name: None)
+def test_page_is_refused_when_a_library_is_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = {"jinja2": object()}
+    monkeypatch.setattr("edgecell.report_benchmark.find_spec", found.get)
     with pytest.raises(MissingPartError, match="needs matplotlib: pip install"):
         render_benchmark(benchmarks.benchmark())
+    found.clear()
+    with pytest.raises(MissingPartError, match="needs jinja2: pip install"):
+        check_output(tmp_path / "page.html")  # before anything is measured
+
+
+def test_comparison_has_a_table_and_old_rows_are_marked() -> None:
+    page = seen(benchmarks.compared())
+    assert "Slower or not: 1 slower, 0 faster, 0 neither" in page.text
+    assert page.row(benchmarks.TFLITE)[2:] == ["1.200 (1.164-1.237)", "slower"]
+    names = [row[0] for row in page.rows if row and row[0].startswith("#")]
+    assert f"#1 {benchmarks.TFLITE} (old) litert, 2" in names
+    assert f"#2 {benchmarks.TFLITE} litert, 2" in names
+
+
+def test_page_has_a_dash_where_there_is_no_interval() -> None:
+    bare = dataclasses.replace(benchmarks.latency(0.75), median_ms=Estimate(0.75, None, None))
+    result = benchmarks.benchmark(
+        [benchmarks.row(latency=bare)], reference_ms=Estimate(0.9, None, None)
+    )
+    page = seen(result)
+    assert page.rows[2][1] == "0.750 -"
+    assert page.row("Reference kernel")[0].startswith("0.900 ms: fixed work")
 
 
 def test_frontier_is_drawn_alike_for_the_same_places_and_without_accuracies() -> None:
@@ -117,6 +142,20 @@ def test_frontier_is_drawn_alike_for_the_same_places_and_without_accuracies() ->
     first = benchmark_plots.frontier(places)
     assert first.startswith(b"\x89PNG")
     assert png_data_uri(first) == png_data_uri(benchmark_plots.frontier(places))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0.4, 30, [0.5, 1, 2, 5, 10, 20]),
+        (0.4, 3000, [1, 10, 100, 1000]),
+        (0.72, 0.91, [0.75, 0.8, 0.85, 0.9]),
+        (3.1, 4.9, [3.5, 4, 4.5]),
+        (1e-3, 1e12, [1e-3, 1, 1e3, 1e6, 1e9, 1e12]),
+    ],
+)
+def test_ticks_are_round_and_few(low: float, high: float, ticks: list[float]) -> None:
+    assert benchmark_plots.plain_ticks(low, high) == ticks
 
 
 def test_frontier_is_the_places_that_no_other_beats() -> None:

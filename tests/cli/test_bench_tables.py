@@ -7,11 +7,11 @@ from support import benchmarks
 
 from edgecell import console
 from edgecell.console import Table
+from edgecell.tasks.bench_formats import as_markdown
 from edgecell.tasks.bench_tables import notes, tables
 from edgecell.tasks.bench_words import digits, engine_words, figure_words, measured, short_names
 from edgecell_runtime.bench.plan import Plan, Target
-from edgecell_runtime.bench.results import Energy, Flag, Row
-from edgecell_runtime.manifest import Figure
+from edgecell_runtime.bench.results import Energy, Estimate, Flag, Row
 
 NAMES = ["malaria-cnn-float32.tflite", "malaria-cnn-static_int8.tflite", benchmarks.ONNX]
 
@@ -94,8 +94,8 @@ def test_skipped_target_is_said_with_its_reason() -> None:
 
 def test_columns_without_a_figure_are_left_out() -> None:
     bare = benchmarks.row(evaluation=None, changed_labels=None, peak_memory_bytes=None)
-    costs, sizes = tables(benchmarks.benchmark([bare]))[1:]
-    assert costs.columns == ("#", "artifact", "time / #1")
+    (sizes,) = tables(benchmarks.benchmark([bare]))[1:]
+    assert sizes.title == "File size"
     assert sizes.columns == ("#", "artifact", "MB")
     measured_energy = benchmarks.row(energy=Energy("RAPL package-0", 4.5, 3.25, 2.5))
     assert cells(tables(benchmarks.benchmark([measured_energy]))[1])["mJ"] == "2.50"
@@ -109,9 +109,33 @@ def test_paced_rows_stand_beside_single_stream_when_both_were_measured() -> None
     assert any("a query at each tick of 30 Hz" in line for line in notes(result))
 
 
+def test_table_is_called_after_the_columns_that_it_has() -> None:
+    titles = [table.title for table in tables(benchmarks.benchmark())]
+    assert titles[1] == "Against the first, throughput, cold start"
+    alone = tables(benchmarks.benchmark([benchmarks.row(scenario="cold")]))
+    assert alone[0].title == "Cold start"
+
+
+def test_old_artifact_of_the_same_name_is_marked() -> None:
+    times = tables(benchmarks.compared())[0]
+    assert [row[1] for row in times.rows] == [f"{benchmarks.TFLITE} (old)", benchmarks.TFLITE]
+
+
+def test_names_are_printed_without_control_characters() -> None:
+    result = benchmarks.benchmark([benchmarks.row("a\x1b[2J.tflite")])
+    assert "\x1b" not in as_markdown(result)
+    assert "a\\x1b[2J.tflite" in tables(result)[0].rows[0][1]
+
+
+def test_reference_kernel_that_failed_is_said() -> None:
+    result = benchmarks.benchmark(reference_ms=None, reference_note="The process was ended.")
+    (line,) = [line for line in notes(result) if line.startswith("The reference kernel")]
+    assert line.startswith("The reference kernel was not measured: The process was ended.")
+
+
 def test_cold_starts_alone_make_no_table_of_latencies() -> None:
     result = benchmarks.benchmark([benchmarks.row(scenario="cold")])
-    assert [table.title[:6] for table in tables(result)] == ["Agains", "Memory"]
+    assert [table.title[:6] for table in tables(result)] == ["Cold s", "Memory"]
 
 
 @pytest.mark.parametrize("fold", [False, True])
@@ -153,7 +177,8 @@ def test_digits_are_three_that_count(value: float | None, text: str) -> None:
 
 
 def test_ends_of_an_interval_have_the_digits_of_the_middle() -> None:
-    assert figure_words(Figure(9.97, 9.9, 10.1234)) == "9.97 (9.90-10.12)"
+    assert figure_words(Estimate(9.97, 9.9, 10.1234)) == "9.97 (9.90-10.12)"
+    assert figure_words(Estimate(9.97, None, None)) == "9.97 (-)"
 
 
 def test_names_are_shortened_by_what_all_begin_with() -> None:

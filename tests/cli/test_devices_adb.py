@@ -194,6 +194,32 @@ def test_adb_device_that_is_not_reached_is_named(phone: Phone, serial: str, word
         phone.run(serial)
 
 
+def test_folder_that_is_not_on_the_adb_device_is_named(phone: Phone) -> None:
+    (phone.place / "tmp").rmdir()
+    with pytest.raises(DeviceError, match=f"^There is no folder {phone.place}/tmp on phone"):
+        phone.run()
+
+
+def test_tool_that_is_not_there_is_named(phone: Phone) -> None:
+    phone.tool.unlink()
+    with pytest.raises(UsageError, match=f"^There is no file {phone.tool} to measure phone with;"):
+        phone.device()
+
+
+def test_adb_that_prints_escapes_moves_no_cursor(phone: Phone) -> None:
+    escape = "\\033]0;pwn\\007\\033[31m"
+    phone.write(phone.folder / "path" / "adb", f"#!/bin/sh\nprintf '{escape}red'; exit 1\n")
+    with pytest.raises(DeviceError) as caught:
+        phone.run()
+    assert "\\x1b]0;pwn\\x07\\x1b[31mred" in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def test_facts_of_an_adb_device_move_no_cursor(phone: Phone) -> None:
+    phone.write(phone.place / "bin" / "uname", "#!/bin/sh\nprintf 'Linux\\033[31m'\n")
+    assert "Linux\\x1b[31m" in phone.run().system.os
+
+
 def test_adb_that_is_missing_is_named(phone: Phone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(phone.folder))
     with pytest.raises(MissingPartError, match="adb is not installed"):
@@ -242,7 +268,8 @@ def test_times_that_are_all_the_same_are_read() -> None:
     ("text", "words"),
     [
         ("ERROR: Failed to load model x\nERROR: Benchmarking failed.", "Benchmarking failed"),
-        ("", "measured nothing on phone"),
+        ("", r"measured nothing on phone: it printed nothing\. Run it there"),
+        ("ERROR: \x1b[31mred", r"measured nothing on phone: ERROR: \\x1b\[31mred\."),
         (PRINTED.replace(" p5=14150 median={median} p95=15500", ""), "a mean and no median"),
     ],
 )

@@ -1,9 +1,6 @@
 """Fleet files, addresses, and several devices at once."""
 
-import os
-import signal
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,11 +8,11 @@ import pytest
 from support.bench_job import write_job
 
 from edgecell.devices.address import Address, parse_address
-from edgecell.devices.base import DeviceError, DeviceSettings, Errand, Manners, StoppedError
+from edgecell.devices.base import DeviceError, DeviceSettings, Errand, Manners
 from edgecell.devices.fleet import read_fleet
 from edgecell.devices.ssh import SshDevice
-from edgecell.devices.together import open_device, run_together
-from edgecell_runtime.errors import StorageError, UsageError
+from edgecell.devices.together import check_distinct, open_device, run_together
+from edgecell_runtime.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -40,12 +37,16 @@ def test_address_is_read(url: str, address: Address) -> None:
         ("http://pi5.local", "expected ssh://user@host"),
         ("ssh://", "expected ssh://user@host"),
         ("ssh://pi@host:99999", "out of range"),
+        ("ssh://pi@host:0", "port 0, which is none"),
+        ("\x1bssh://host", "control character"),
+        ("ssh://ho\nst", "control character"),
         ("ssh://pi:secret@host", "holds a password"),
         ("ssh://pi@host/data", "something after the host"),
         ("ssh://-oProxyCommand=x", "is no name"),
         ("ssh://-l@host", "is no name"),
         ("adb://-e", "is no name"),
-        ("ssh://pi@ho\x1bst", "is no name"),
+        ("ssh://pi@ho\x1bst", "control character"),
+        ("ssh://pi@ho st", "is no name"),
     ],
 )
 def test_address_is_refused(url: str, words: str) -> None:
@@ -105,8 +106,10 @@ def test_fleet_file_is_refused(tmp_path: Path, text: str, words: str) -> None:
 
 
 def test_fleet_file_that_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match=r"fleet\.toml could not be read"):
+    with pytest.raises(UsageError, match=r"^There is no fleet file .*fleet\.toml; expected a TOML"):
         read_fleet(tmp_path / "fleet.toml")
+    with pytest.raises(UsageError, match=r"^There is no fleet file "):
+        read_fleet(tmp_path)
 
 
 def test_venv_and_wheelhouse_contradict_each_other() -> None:
@@ -117,8 +120,11 @@ def test_venv_and_wheelhouse_contradict_each_other() -> None:
 class FakeDevice:
     """A device whose visit is a function."""
 
-    def __init__(self, name: str, body: Callable[[Errand], None], refusal: str = "") -> None:
-        self.name, self._body, self._refusal = name, body, refusal
+    def __init__(
+        self, name: str, body: Callable[[Errand], None], refusal: str = "", place: str = ""
+    ) -> None:
+        self.name, self.place = name, place or name
+        self._body, self._refusal = body, refusal
 
     def check(self, job: Path) -> None:
         if self._refusal:
@@ -126,6 +132,9 @@ class FakeDevice:
 
     def run(self, errand: Errand) -> None:
         self._body(errand)
+
+    def abandon(self) -> None:
+        raise AssertionError("nobody interrupted twice")
 
 
 def answer(errand: Errand) -> None:
@@ -184,21 +193,66 @@ def test_job_that_fits_no_device_is_refused(tmp_path: Path) -> None:
         run_together(devices, write_job(tmp_path / "job"), tmp_path, lambda *_: None)
 
 
-def test_interrupt_lets_every_device_tidy_up_first(tmp_path: Path) -> None:
-    tidied = []
+@pytest.mark.parametrize(
+    ("devices", "words"),
+    [
+        (("ssh://pi@a", "ssh://pi@a"), "^ssh://pi@a is named twice; expected different devices"),
+        (("ssh://pi@a", "ssh://pi@a/"), "^ssh://pi@a and ssh://pi@a/ are one; expected different"),
+        (("ssh://[fe80::1]:22", "ssh://[fe80::1]:022"), "are one; expected different"),
+        (("ssh://pi@a", "ssh://pi-a"), "^ssh://pi@a and ssh://pi-a would write one file"),
+        (("ssh://Pi", "ssh://pi"), "would write one file"),
+    ],
+)
+def test_devices_that_are_not_distinct_are_refused(devices: tuple[str, str], words: str) -> None:
+    opened = [open_device(DeviceSettings(url, url), Manners()) for url in devices]
+    with pytest.raises(UsageError, match=words):
+        check_distinct(opened)
 
-    def wait(errand: Errand) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        assert errand.stopped.wait(30)
-        time.sleep(0.2)
-        tidied.append(errand.out.name)
-        raise StoppedError("stopped")
 
-    with pytest.raises(KeyboardInterrupt):
+def test_devices_of_one_host_that_differ_are_taken() -> None:
+    urls = ("ssh://a", "ssh://b@a", "ssh://a:2222", "ssh://a:2223", "adb://c")
+    check_distinct([FakeDevice(str(n), answer, place=url) for n, url in enumerate(urls)])
+
+
+@pytest.mark.parametrize(
+    "devices",
+    [
+        [FakeDevice("a/b", answer), FakeDevice("a-b", answer)],
+        [FakeDevice("a", answer, place="p"), FakeDevice("b", answer, place="p")],
+    ],
+)
+def test_nothing_runs_where_devices_are_not_distinct(
+    devices: list[FakeDevice], tmp_path: Path
+) -> None:
+    said: list[str] = []
+    with pytest.raises(UsageError):
+        run_together(devices, write_job(tmp_path / "job"), tmp_path, lambda *w: said.extend(w))
+    assert said == []
+
+
+def test_words_of_others_move_no_cursor(tmp_path: Path) -> None:
+    def loud(errand: Errand) -> None:
+        errand.say("\x1b]0;pwn\x07")
+        raise DeviceError("\x1b[31mred")
+
+    said: list[str] = []
+    job = write_job(tmp_path / "job")
+    (found,) = run_together([FakeDevice("a", loud)], job, tmp_path, lambda *w: said.extend(w))
+    assert said == ["a", "\\x1b]0;pwn\\x07"]
+    assert found.reason == "\\x1b[31mred"
+    refusing = [FakeDevice("b", loud, refusal="\x1b[31mred")]
+    with pytest.raises(UsageError, match=r"^\\x1b\[31mred$"):
+        run_together(refusing, job, tmp_path, lambda *_: None)
+
+
+def test_mistake_of_ours_is_raised_where_one_waits(tmp_path: Path) -> None:
+    def wrong(_: Errand) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
         run_together(
-            [FakeDevice("a", wait)], write_job(tmp_path / "job"), tmp_path, lambda *_: None
+            [FakeDevice("a", wrong)], write_job(tmp_path / "job"), tmp_path, lambda *_: None
         )
-    assert tidied == ["device-0"]
 
 
 def test_device_is_opened_by_its_address(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from support.bench_job import write_job
 import edgecell_runtime
 from edgecell.devices import payload
 from edgecell.devices.payload import Entry
+from edgecell.devices.ssh_calls import read_result
 from edgecell_runtime.errors import ManifestError, StorageError, UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +51,20 @@ def test_job_travels_with_its_artifacts(tmp_path: Path) -> None:
     assert files["job/artifacts/0/net.tflite"] == b"net" * 1000
     assert "job/inputs/orders.json" in files
     assert str(tmp_path) not in str(sorted(files)) + files["job/job.json"].decode()
+
+
+def test_artifact_with_an_escape_in_its_name_is_found_again(tmp_path: Path) -> None:
+    job = write_job(tmp_path / "job")
+    document = json.loads((job / "job.json").read_text(encoding="utf-8"))
+    name = str((job / "net.tflite").rename(job / "n\x1bet.tflite"))
+    document["targets"] = [{**document["targets"][0], "artifact": name}]
+    (job / "job.json").write_text(json.dumps(document), encoding="utf-8")
+    travelling = payload.portable(job)
+    orders = json.loads((job / "inputs" / "orders.json").read_text(encoding="utf-8"))
+    target = {"artifact": "/data/job/artifacts/0/n\\x1bet.tflite", "threads": 1}
+    result = {**orders["result"], "skipped": [{"target": target, "reason": "none"}]}
+    found = travelling.at_home(read_result(json.dumps(result).encode(), "pi"))
+    assert found.skipped[0].target.artifact == name
 
 
 def test_runtime_travels_whole_without_what_was_compiled() -> None:

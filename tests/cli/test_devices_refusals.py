@@ -1,5 +1,6 @@
 """What a device refuses, or lacks, is one sentence that says what to do."""
 
+import json
 import os
 import pwd
 import shutil
@@ -125,6 +126,33 @@ def test_device_with_an_old_python_is_named(visit: Visit, tmp_path: Path) -> Non
     assert refusal(visit).startswith(f"{old} on pi is Python 3.9.2, expected 3.11 or newer.")
 
 
+def test_environment_that_is_not_there_is_named_with_what_helps(
+    visit: Visit, tmp_path: Path
+) -> None:
+    visit.settings = {"venv": str(tmp_path / "none")}
+    words = refusal(visit)
+    assert words == (
+        f"pi has no virtual environment with Python 3.11 at {tmp_path / 'none'}. Name one that is "
+        "there, or leave --venv out (a fleet file: venv): one is made then."
+    )
+
+
+def test_folder_that_is_not_there_is_named(visit: Visit, tmp_path: Path) -> None:
+    visit.settings["folder"] = str(tmp_path / "none")
+    assert refusal(visit) == (
+        f"There is no folder {tmp_path / 'none'} on pi. Make it there, or name another one with "
+        "--remote-folder (a fleet file: folder)."
+    )
+
+
+@pytest.mark.parametrize("folder", ["no-such-folder", "~no-such-user/data"])
+def test_folder_below_the_home_folder_that_is_not_there_is_named(visit: Visit, folder: str) -> None:
+    visit.settings["folder"] = folder
+    words = refusal(visit)
+    assert words.startswith("There is no folder ")
+    assert f"{folder} on pi. Make it there" in words
+
+
 def test_environment_without_numpy_is_named(
     visit: Visit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -202,6 +230,18 @@ def test_device_without_a_network_is_named_with_the_command_that_fetches_the_whe
     assert words.startswith("pi reaches no package index, so numpy>=2.0 cannot be installed there.")
     assert "--python-version 3.13 --platform manylinux_2_28_aarch64" in words
     assert words.endswith("-d wheels 'numpy>=2.0' 'pillow>=11.0' 'ai-edge-litert>=2.1'")
+
+
+def test_result_of_a_device_moves_no_cursor(visit: Visit, tmp_path: Path) -> None:
+    job = write_job(tmp_path / "job")
+    orders = json.loads((job / "inputs" / "orders.json").read_text(encoding="utf-8"))
+    orders["result"]["system"]["processor"] = "\x1b]0;pwn\x07"
+    orders["result"]["energy_note"] = "\x1b[31mred"
+    (job / "inputs" / "orders.json").write_text(json.dumps(orders), encoding="utf-8")
+    visit.run(job)
+    found = visit.result()
+    assert found.system.processor == "\\x1b]0;pwn\\x07"
+    assert found.energy_note == "\\x1b[31mred"
 
 
 def test_words_of_a_device_move_no_cursor() -> None:

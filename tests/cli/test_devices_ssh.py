@@ -179,6 +179,16 @@ def test_ssh_device_says_that_the_measuring_was_killed(visit: Visit, tmp_path: P
     assert visit.left() == []
 
 
+def test_ssh_device_ends_all_when_its_folder_is_removed(visit: Visit, tmp_path: Path) -> None:
+    join = visit.in_background(write_job(tmp_path / "job", **LONG))
+    for folder in visit.remote.iterdir():
+        subprocess.run(["rm", "-rf", str(folder)], check=True)
+    failure = join()
+    assert "The private folder on pi was removed while it was in use" in str(failure)
+    assert visit.processes() == {}
+    assert visit.left() == []
+
+
 def test_ssh_device_refuses_images_of_patients_unless_told(visit: Visit, tmp_path: Path) -> None:
     job = write_job(tmp_path / "job", kind="held-out")
     with pytest.raises(UsageError, match="do not leave this machine unless you say so with --data"):

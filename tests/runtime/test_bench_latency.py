@@ -71,9 +71,23 @@ def test_interval_covers_the_true_median_when_blocks_share_a_disturbance() -> No
     assert 0.88 <= covered / 100 <= 0.99
 
 
-def test_interval_is_the_value_when_there_is_one_query() -> None:
-    figure = latency.summarise([_turn([7 * MILLISECOND])], 0).median_ms
-    assert (figure.value, figure.low, figure.high) == (7.0, 7.0, 7.0)
+@pytest.mark.parametrize("blocks", [1, 4, 5])
+def test_there_is_no_interval_when_there_are_too_few_blocks(blocks: int) -> None:
+    times = np.arange(1, 50) * MILLISECOND
+    turns = [_turn(times + i, i) for i in range(blocks)]
+    base = [_turn(times, i) for i in range(blocks)]
+    found = (
+        latency.summarise(turns, 0).median_ms,
+        latency.images_per_second(turns, 0),
+        latency.ratio_of_medians(turns, base, 0),
+        latency.ratio_of_seconds_an_image(turns, base, 0),
+        latency.median_of_values(list(range(1, blocks + 1)), 0),
+        latency.ratio_of_values(list(range(1, blocks + 1)), [1.0] * blocks, 0),
+    )
+    for one in found:
+        assert one is not None
+        assert one.value > 0
+        assert (one.low is None) == (one.high is None) == (blocks < 5)
 
 
 def test_the_same_seed_gives_the_same_interval() -> None:

@@ -14,11 +14,12 @@ from support import artifacts, models
 from support.tiny_bench import FAKE, IMAGES, SHORT, write_job
 
 from edgecell_runtime import codec
+from edgecell_runtime.bench.messages import Opening
 from edgecell_runtime.bench.plan import Plan
 from edgecell_runtime.bench.results import Benchmark
 from edgecell_runtime.bench.running import Measurement, read_job, run_job, write_measurement
-from edgecell_runtime.bench.workers import Launch
-from edgecell_runtime.errors import UsageError
+from edgecell_runtime.bench.workers import Launch, WorkerProcess
+from edgecell_runtime.errors import EngineError, UsageError
 from edgecell_runtime.heads import Head
 
 ALL = dataclasses.replace(
@@ -101,6 +102,20 @@ def test_target_that_fails_is_left_out_and_the_others_go_on(
     (skipped,) = found.skipped
     assert skipped.target.artifact == name
     assert reason in skipped.reason
+
+
+def test_process_that_was_killed_is_not_blamed_on_what_it_printed_last() -> None:
+    program = (
+        "import os, signal, sys; print('INFO: Created a delegate.', file=sys.stderr, flush=True);"
+        "os.kill(os.getpid(), getattr(signal, sys.argv[1]))"
+    )
+    opening = Opening(None, "model", "", 1, 0, 0)
+    for name, said in (("SIGKILL", "ended from outside (SIGKILL)"), ("SIGABRT", "signal SIGABRT.")):
+        launch = Launch((sys.executable, "-c", program, name))
+        with WorkerProcess(opening, launch) as worker, pytest.raises(EngineError) as caught:
+            worker.receive()
+        assert said in str(caught.value)
+        assert "INFO" not in str(caught.value)
 
 
 def test_target_that_hangs_is_ended(tmp_path: Path) -> None:

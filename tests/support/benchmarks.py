@@ -12,6 +12,9 @@ from edgecell_runtime.bench.results import (
     BatchRate,
     Benchmark,
     ColdStart,
+    ComparedRow,
+    Comparison,
+    Estimate,
     Flag,
     Latency,
     Ratio,
@@ -25,9 +28,9 @@ STEP = 0.02
 TFLITE, ONNX = "malaria-cnn-float32.tflite", "malaria-cnn-static_int8.onnx"
 
 
-def around(value: float, share: float = 0.01) -> Figure:
-    """A figure with an interval of so much to each side."""
-    return Figure(value, value / (1 + share), value * (1 + share))
+def around(value: float, share: float = 0.01) -> Estimate:
+    """A value with an interval of so much to each side."""
+    return Estimate(value, value / (1 + share), value * (1 + share))
 
 
 def latency(median_ms: float, *, count: int = 2048, seed: int = 0) -> Latency:
@@ -128,6 +131,28 @@ def benchmark(rows: Sequence[Row] | None = None, **changes: Any) -> Benchmark:
         energy_note="not measured: this machine has no meter that edgecell knows",
     )
     return dataclasses.replace(made, **changes)
+
+
+def compared() -> Benchmark:
+    """Two artifacts of one name, of which the first is old and the second slower."""
+    rows = [row(target=Target(f"{side}/{TFLITE}")) for side in ("old", "new")]
+    found = benchmark(rows, ratios=(Ratio(1, 0, around(1.2)),))
+    slower = ComparedRow(
+        row=1,
+        artifact=TFLITE,
+        engine="litert 2.3.0",
+        threads=2,
+        scenario="single_stream",
+        stage="model",
+        ratio=Estimate(1.2, 1.164, 1.237),
+        verdict="slower",
+        failing=True,
+        undecided=False,
+        same_file=False,
+        flags=(),
+    )
+    comparison = Comparison("interleaved", 1.0, 0.95, (f"old/{TFLITE}",), (slower,), (), ())
+    return dataclasses.replace(found, comparison=comparison)
 
 
 def skipped(artifact: str = "broken.onnx") -> Skipped:

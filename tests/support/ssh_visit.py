@@ -79,13 +79,18 @@ class Visit:
 
     def processes(self) -> dict[int, str]:
         """Command lines of all processes that belong to the device's private folder, by number."""
-        found = {}
-        for entry in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                if str(self.remote) in line:
-                    found[int(entry.name)] = line
-        return found
+        return processes_with(str(self.remote))
+
+
+def processes_with(text: str) -> dict[int, str]:
+    """Command lines of all processes that have a text in it, by number."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            if text in line:
+                found[int(entry.name)] = line
+    return found
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -1,16 +1,32 @@
 """Plots of a benchmark: latencies, threads, batches, and what accuracy costs."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, cycle
 from typing import Any, Final
 
-from edgecell_runtime.bench.results import BatchRate, Latency
+from edgecell_runtime.bench.results import BatchRate, Estimate, Latency
 from edgecell_runtime.manifest import Figure
 from edgecell_train.drawing import CHANCE, RUNS, Axes, panels, png, shared_legend, titled
 
 _MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "*")
 _ROW_INCHES: Final = 0.62
+
+_MOST_TICKS: Final = 7
+"""Of a panel that has another beside it."""
+
+_TICKS: Final[tuple[tuple[float, ...], ...]] = (
+    tuple(number / 10 for number in range(10, 100)),
+    tuple(number / 10 for number in range(10, 100, 2)),
+    tuple(number / 10 for number in range(10, 100, 5)),
+    (1, 1.5, 2, 3, 4, 5, 7),
+    (1, 2, 3, 5, 7),
+    (1, 2, 5),
+    (1, 3),
+    (1,),
+)
+"""Of a decade, from the most to the fewest."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +52,7 @@ class ThreadLatency:
     """
 
     threads: int
-    median_ms: Figure
+    median_ms: Estimate
 
 
 @dataclass(frozen=True)
@@ -52,7 +68,7 @@ class Place:
 
     name: str
     size_bytes: int
-    median_ms: Figure
+    median_ms: Estimate
     accuracy: Figure | None
 
 
@@ -205,7 +221,8 @@ def _distribution(axes: Axes, base: float, latency: Latency, color: str) -> None
         ]
         axes.plot(rare, [base + 0.03] * len(rare), "|", color=color, markersize=5)
     median = latency.median_ms
-    axes.plot([median.low, median.high], [base - 0.06] * 2, color=color, linewidth=3)
+    if median.low is not None and median.high is not None:
+        axes.plot([median.low, median.high], [base - 0.06] * 2, color=color, linewidth=3)
     percentiles = (
         (median.value, 0.8, "o"),
         (latency.p90_ms, 0.5, "^"),
@@ -237,17 +254,41 @@ def _looks() -> Iterator[dict[str, Any]]:
         yield {"color": RUNS[column], "marker": marker, "markersize": 5, "linewidth": 1.5}
 
 
-def _errors(figures: Sequence[Figure]) -> list[list[float]]:
+def _errors(found: Sequence[Estimate]) -> list[list[float]]:
+    """Down and up; nothing where there is no interval."""
     return [
-        [max(figure.value - figure.low, 0) for figure in figures],
-        [max(figure.high - figure.value, 0) for figure in figures],
+        [max(one.value - (one.value if one.low is None else one.low), 0) for one in found],
+        [max((one.value if one.high is None else one.high) - one.value, 0) for one in found],
     ]
 
 
 def _plain_ticks(axis: Any) -> None:
     """Ticks such as 0.5, 1 and 2 and not powers of ten, of which there may be one or none."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, Locator, NullFormatter, NullLocator
 
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    class PlainLocator(Locator):
+        def __call__(self) -> list[float]:
+            return self.tick_values(*axis.get_view_interval())
+
+        def tick_values(self, vmin: float, vmax: float) -> list[float]:
+            return plain_ticks(vmin, vmax)
+
+    axis.set_major_locator(PlainLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
+
+
+def plain_ticks(low: float, high: float) -> list[float]:
+    """Round numbers between two on a logarithmic axis, as many as can stand beside each other."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in _TICKS:
+        found = [
+            tick
+            for decade in decades
+            for step in steps
+            if low <= (tick := float(f"{step}e{decade}")) <= high
+        ]
+        if len(found) <= _MOST_TICKS:
+            return found
+    return found[:: -(-len(found) // _MOST_TICKS)]

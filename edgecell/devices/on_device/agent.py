@@ -2,7 +2,8 @@
 
 It runs before anything is installed: standard library only, Python 3.11. ``begin`` makes a private
 folder (mode 700) and starts ``guard``, a process of its own session that outlives the connection.
-The other commands are calls of the workstation; each answers with a line ``MARK``, since a login
+It comes through standard input, as does ``finish``, which works where the folder was removed. The
+other commands are calls of the workstation; each answers with a line ``MARK``, since a login
 shell may print before it, then JSON.
 
 A lost connection loses nothing: ``work.py`` writes its events to the file ``log``, and ``follow``
@@ -29,7 +30,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 MARK = "edgecell-answers"
-OWNER = "EDGECELL_WORKSPACE"  # in the environment of all that the work starts
+OWNER = "EDGECELL_WORKSPACE"  # in the environment of guard, work and all that they start
 POLL_SECONDS = 1.0  # rare enough to leave the measurement alone
 SILENCE_SECONDS = 60.0
 FULL_BYTES = 1 << 20
@@ -51,7 +52,7 @@ def answer(**values: str | int | bool) -> None:
 
 def begin(parent: str, name: str, lease_seconds: str, keep: str, source: str) -> None:
     """Makes the folder and starts the guard; called again, it finds what is there."""
-    folder = Path(parent).expanduser().absolute() / name
+    folder = place_of(parent) / name
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         (folder / "agent.py").write_text(source, encoding="utf-8")
@@ -73,6 +74,19 @@ def begin(parent: str, name: str, lease_seconds: str, keep: str, source: str) ->
     )
 
 
+def place_of(parent: str) -> Path:
+    """The folder that the private folder comes into."""
+    try:
+        place = Path(parent).expanduser().absolute()
+    except RuntimeError:  # there is no such user
+        raise RefusedError("no_folder", parent) from None
+    if not place.is_dir():
+        raise RefusedError("no_folder", str(place))
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise RefusedError("no_permission", str(place))
+    return place
+
+
 def machine() -> str:
     """As wheels name it: a 32-bit system may run on a 64-bit kernel."""
     name = platform.machine()
@@ -82,9 +96,6 @@ def machine() -> str:
 
 def start_detached(arguments: list[str], folder: Path) -> subprocess.Popen[bytes]:
     """Starts one of the programs in a session of its own, with nothing of the connection."""
-    environment = dict(os.environ)
-    if arguments[0] == "work.py":
-        environment[OWNER] = str(folder)
     return subprocess.Popen(
         [sys.executable, str(folder / arguments[0]), *arguments[1:], str(folder)],
         stdin=subprocess.DEVNULL,
@@ -92,7 +103,7 @@ def start_detached(arguments: list[str], folder: Path) -> subprocess.Popen[bytes
         stderr=subprocess.DEVNULL,
         start_new_session=True,
         cwd="/",
-        env=environment,
+        env={**os.environ, OWNER: str(folder)},
     )
 
 
@@ -137,7 +148,7 @@ def guard(lease_seconds: str, keep: str, place: str) -> None:
 
 
 def end_work(folder: Path, child: subprocess.Popen[bytes] | None = None) -> None:
-    """Kills whatever carries the folder's name in its environment, however it was started."""
+    """Kills whatever else carries the folder's name in its environment, however it was started."""
     if child is not None and child.poll() is None:
         os.killpg(child.pid, signal.SIGKILL)
         child.wait()
@@ -146,6 +157,8 @@ def end_work(folder: Path, child: subprocess.Popen[bytes] | None = None) -> None
         found = False
         for entry in Path("/proc").glob("[0-9]*"):
             try:
+                if int(entry.name) == os.getpid():
+                    continue  # the guard
                 if wanted in (entry / "environ").read_bytes().split(b"\0"):
                     os.kill(int(entry.name), signal.SIGKILL)
                     found = True
@@ -247,7 +260,7 @@ def fetch(name: str, place: str) -> None:
 
 
 def finish(keep: str, place: str) -> None:
-    """Ends guard and work, and removes the folder; it needs no space on the disk."""
+    """Ends guard and work, and removes the folder; it needs no space, nor that folder."""
     folder = Path(place)
     lock = folder / "guard.lock"
     if is_held(lock):
@@ -292,7 +305,7 @@ def main(command: str, *arguments: str) -> None:
 
 
 if __name__ == "__main__":
-    if "SOURCE" in globals():  # begin, whose program came through standard input
-        main("begin", *sys.argv[1:], globals()["SOURCE"])
+    if sys.argv[1] == "begin":
+        main(*sys.argv[1:], globals()["SOURCE"])  # as it came through standard input
     else:
         main(*sys.argv[1:])

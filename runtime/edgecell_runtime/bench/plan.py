@@ -1,5 +1,6 @@
 """What a benchmark measures: targets, scenarios, and how long."""
 
+import math
 from typing import Final, Literal, get_args
 
 from edgecell_runtime.records import dataclass
@@ -17,6 +18,11 @@ Stage = Literal["model", "pipeline"]
 """``model``: preprocessed pixels to logits. ``pipeline``: an image file's bytes to a label."""
 
 SCENARIOS: Final[tuple[Scenario, ...]] = get_args(Scenario)
+
+
+PACED_TICKS: Final = 10
+"""Of a block of ``paced``, where as many queries are asked for: in fewer, the first query after the
+others' turns would weigh too much."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +69,27 @@ class Plan:
                 "block_seconds and rate_hz are above 0, and there is a scenario and a batch."
             )
 
+    @property
+    def queries_a_process(self) -> int:
+        """A process's share of ``min_queries``."""
+        return -(-self.min_queries // self.processes)
+
+    @property
+    def paced_block_seconds(self) -> float:
+        """A target's turn in ``paced``."""
+        return max(self.block_seconds, min(PACED_TICKS, self.queries_a_process) / self.rate_hz)
+
+    @property
+    def paced_seconds(self) -> float:
+        """What ``paced`` takes for a target by its ticks, ``max_seconds`` aside; whole blocks."""
+        least = max(self.queries_a_process / self.rate_hz, self.min_seconds / self.processes)
+        blocks = math.ceil(least / self.paced_block_seconds)
+        return self.processes * blocks * self.paced_block_seconds
+
 
 MLPERF_SECONDS: Final = 60.0
-"""Of MLPerf's single stream; ``--mlperf`` takes it for ``min_seconds``."""
+"""Of measured queries, as MLPerf's single stream has it; ``--mlperf`` takes it for
+``min_seconds``. Warm-up and loading come on top."""
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,24 @@ from collections.abc import Mapping
 from typing import Literal
 
 from edgecell_runtime.bench.plan import Plan, Scenario, Stage, Target
-from edgecell_runtime.manifest import Evaluation, Figure
+from edgecell_runtime.manifest import Evaluation
 from edgecell_runtime.records import dataclass
 from edgecell_runtime.system import SystemInfo
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What was measured, with its 95 % interval.
+
+    Attributes:
+        value: From all that was measured.
+        low: Lower end of the interval; None where there were too few blocks for one.
+        high: Upper end; None likewise.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
@@ -30,7 +45,7 @@ class Latency:
     """
 
     count: int
-    median_ms: Figure
+    median_ms: Estimate
     p90_ms: float | None
     p99_ms: float | None
     p999_ms: float | None
@@ -101,7 +116,7 @@ class ColdStart:
     import_ms: float
     load_ms: float
     first_ms: float
-    total_ms: Figure
+    total_ms: Estimate
 
 
 @dataclass(frozen=True)
@@ -156,14 +171,14 @@ class Row:
     operators: Mapping[str, int]
     warmup_queries: int
     latency: Latency | None
-    images_per_second: Figure | None
+    images_per_second: Estimate | None
     batches: tuple[BatchRate, ...]
     cold: ColdStart | None
     energy: Energy | None
     evaluation: Evaluation | None
     images: int
     changed_labels: float | None
-    relative: Figure | None
+    relative: Estimate | None
     flags: tuple[Flag, ...]
     loosened: bool = False
 
@@ -174,7 +189,7 @@ class Ratio:
 
     row: int
     base: int
-    ratio: Figure
+    ratio: Estimate
 
 
 @dataclass(frozen=True)
@@ -183,6 +198,80 @@ class Skipped:
 
     target: Target
     reason: str
+
+
+Verdict = Literal["slower", "faster", "neither", "undecided"]
+"""Whether an interval lies above 1, below 1, has 1 in it, or is none."""
+
+
+@dataclass(frozen=True)
+class Unmatched:
+    """A row that was not compared.
+
+    Attributes:
+        row: Its artifact, engine, threads and scenario.
+        reason: Why not.
+    """
+
+    row: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ComparedRow:
+    """One row of both results.
+
+    Attributes:
+        row: Its place among the result's rows.
+        artifact: Its file name in the new result.
+        engine: That ran it, with its version.
+        threads: That the engine was given.
+        scenario: Which.
+        stage: What was timed.
+        ratio: New time over old time with the interval that the verdict is by.
+        verdict: See there.
+        failing: Whether it is slower, and its ratio above what is allowed.
+        undecided: Whether it does not fail, but the interval reaches above the comparison's limit.
+        same_file: Whether both are the same bytes.
+        flags: What disturbed either measurement.
+    """
+
+    row: int
+    artifact: str
+    engine: str
+    threads: int
+    scenario: Scenario
+    stage: Stage
+    ratio: Estimate
+    verdict: Verdict
+    failing: bool
+    undecided: bool
+    same_file: bool
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """New rows against old ones.
+
+    Attributes:
+        method: ``interleaved`` in one run, or ``reference``: relative to the reference kernel.
+        fail_above: A row fails that is slower, and whose ratio is above this.
+        confidence: Of the intervals, for all rows together.
+        old: Artifacts of this result that count as old, as their targets name them; empty where
+            the old result is another file.
+        rows: Those that both sides have.
+        unmatched: Those that could not be compared, with the reason.
+        notes: What else differs.
+    """
+
+    method: Literal["interleaved", "reference"]
+    fail_above: float
+    confidence: float
+    old: tuple[str, ...]
+    rows: tuple[ComparedRow, ...]
+    unmatched: tuple[Unmatched, ...]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -199,6 +288,8 @@ class Benchmark:
         skipped: What could not be measured.
         reference_ms: The reference kernel's median; None without.
         energy_note: How energy was measured, or why not.
+        reference_note: What became of the reference kernel; empty where nothing did.
+        comparison: With old artifacts or an old result; None where there is none.
         schema_version: 1.
     """
 
@@ -209,6 +300,8 @@ class Benchmark:
     rows: tuple[Row, ...]
     ratios: tuple[Ratio, ...]
     skipped: tuple[Skipped, ...]
-    reference_ms: Figure | None
+    reference_ms: Estimate | None
     energy_note: str
+    reference_note: str = ""
+    comparison: Comparison | None = None
     schema_version: Literal[1] = 1

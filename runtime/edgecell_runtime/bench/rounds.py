@@ -23,9 +23,6 @@ Item = TypeVar("Item")
 _TRIALS: Final = 3
 """Blocks of each batch that ``offline`` tries."""
 
-_PACED_TICKS: Final = 10
-"""Of a block, at least: in fewer, the first query after the others' turns would weigh too much."""
-
 _REFERENCE_SHARE: Final = 0.5
 """Of a turn: the reference kernel's times differ less than a model's."""
 
@@ -59,9 +56,7 @@ class Goal:
     def of(plan: Plan) -> "Goal":
         """A process's share."""
         share = plan.processes
-        return Goal(
-            -(-plan.min_queries // share), plan.min_seconds / share, plan.max_seconds / share
-        )
+        return Goal(plan.queries_a_process, plan.min_seconds / share, plan.max_seconds / share)
 
     def reached(self, images: int, seconds: float) -> float:
         """How much of it a process has, 0 to 1; 1 where it is done."""
@@ -180,9 +175,8 @@ class Rounds:
         plan = self._plan
         if contestant.target == REFERENCE:
             return Command("measure", seconds=plan.block_seconds * _REFERENCE_SHARE)
-        seconds = plan.block_seconds
-        if record.scenario == "paced":
-            seconds = max(seconds, _PACED_TICKS / plan.rate_hz)
+        paced = record.scenario == "paced"
+        seconds = plan.paced_block_seconds if paced else plan.block_seconds
         return Command("measure", record.scenario, record.batch, seconds, rate_hz=plan.rate_hz)
 
     def _turn(self, number: int, found: Measured, batch: int) -> Turn:

@@ -18,9 +18,16 @@ from edgecell_runtime.bench.findings import (
     median_of,
 )
 from edgecell_runtime.bench.plan import Job, Plan
-from edgecell_runtime.bench.results import Benchmark, ColdStart, Flag, Ratio, Row, Skipped
+from edgecell_runtime.bench.results import (
+    Benchmark,
+    ColdStart,
+    Estimate,
+    Flag,
+    Ratio,
+    Row,
+    Skipped,
+)
 from edgecell_runtime.bench.steadiness import WINDOWS, drift
-from edgecell_runtime.manifest import Figure
 from edgecell_runtime.system import describe_system
 
 _DRIFT: Final = 0.05
@@ -55,6 +62,7 @@ def benchmark_of(job: Job, findings: Findings) -> tuple[Benchmark, tuple[NDArray
         ),
         reference_ms=latency.summarise(reference, job.plan.seed).median_ms if reference else None,
         energy_note=findings.energy_note,
+        reference_note=findings.lost.get(REFERENCE, ""),
     )
     return benchmark, tuple(_answers(job, findings, record) for record in measured)
 
@@ -134,7 +142,7 @@ def _ratios(records: Sequence[Record], seed: int) -> tuple[Ratio, ...]:
     return tuple(ratios)
 
 
-def _ratio(record: Record, base: Record, seed: int) -> Figure | None:
+def _ratio(record: Record, base: Record, seed: int) -> Estimate | None:
     """One's time over the other's, in what a scenario is about; None without shared rounds."""
     if record.scenario == "offline":
         return latency.ratio_of_seconds_an_image(record.turns, base.turns, seed)

@@ -21,6 +21,12 @@ from edgecell_runtime.records import dataclass
 
 _LAST_WORDS_BYTES: Final = 4096
 
+_CHATTER: Final = ("INFO", "WARNING", "I0000", "W0000")
+"""How lines of engines begin that say how they work, and never why one ended."""
+
+_KILLED: Final = 9
+"""SIGKILL, which Windows has no name for."""
+
 
 @dataclass(frozen=True)
 class Launch:
@@ -158,6 +164,11 @@ class WorkerProcess:
 
     def _epitaph(self) -> str:
         status = self._process.wait()
+        if -status == _KILLED:  # nothing that it wrote before can be the reason
+            return (
+                "The measuring process was ended from outside (SIGKILL), as systems do where "
+                "memory runs out; free some, or measure fewer artifacts at once."
+            )
         if status < 0:
             how = f"was ended by the signal {_signal_name(-status)}"
         else:
@@ -169,7 +180,9 @@ class WorkerProcess:
         size = self._errors.seek(0, os.SEEK_END)
         self._errors.seek(max(0, size - _LAST_WORDS_BYTES))
         text = self._errors.read().decode("utf-8", errors="replace")
-        return text.strip().rpartition("\n")[2].strip()
+        lines = [line.strip() for line in text.splitlines()]
+        told = [line for line in lines if line and not line.startswith(_CHATTER)]
+        return told[-1] if told else ""
 
 
 def _read(
