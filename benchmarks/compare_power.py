@@ -224,8 +224,12 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="The power of edgecell bench --compare.")
     parser.add_argument("artifact", type=Path, help="a .tflite or .onnx file")
     parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each copy in each run")
-    parser.add_argument("--processes", type=int, default=3, help="of each copy in each run")
+    parser.add_argument(
+        "--seconds", type=float, default=Plan().min_seconds, help="of each copy in each run"
+    )
+    parser.add_argument(
+        "--processes", type=int, default=Plan().processes, help="of each copy in each run"
+    )
     parser.add_argument("--slower", type=float, default=1.15, help="the planted factor")
     parser.add_argument("--output", type=Path, help="a file: .json, .md, .csv or .html")
     found = parser.parse_args()

@@ -28,7 +28,8 @@ from edgecell_runtime.wording import counted
 
 INTERVAL: Final = (
     "Ranges: 95 % intervals, of times over the rounds of this run, of accuracy over patients; a "
-    "dash where there were too few rounds for one. "
+    "dash where there were too few rounds for one. Ratios of times: of their 10th percentiles, "
+    "which other load disturbs least. "
     "p90 and p99 are times of queries that ran; no outlier is left out. Peak: of a process that "
     "does nothing else. Accuracy: of the very answers that were timed; changed: labels that differ "
     "from the source model's. 1 MB is 1,000,000 bytes."

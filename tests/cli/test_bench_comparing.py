@@ -47,17 +47,16 @@ def test_planted_slowdown_is_found_in_ten_runs_of_ten_against_another_day() -> N
 
 
 def test_at_most_one_of_twenty_unchanged_runs_is_called_changed_against_another_day() -> None:
-    pairs = []
-    for seed in range(20):
-        generator = np.random.default_rng(seed)
-        pairs.append([run(Machine(), TIMES, generator) for _ in range(2)])
+    def wolves(machine: Machine, spread: Spread) -> int:
+        found = 0
+        for seed in range(20):
+            generator = np.random.default_rng(seed)
+            pair = [run(machine, TIMES, generator) for _ in range(2)]
+            found += set(verdicts(compare(*pair, spread=spread))) != {"neither"}
+        return found
 
-    def wolves(spread: Spread) -> int:
-        found = [set(verdicts(compare(*pair, spread=spread))) for pair in pairs]
-        return sum(one != {"neither"} for one in found)
-
-    assert wolves(SPREAD) <= 1
-    assert wolves(NO_SPREAD) > 1  # the runs' own intervals would cry wolf
+    assert wolves(Machine(), SPREAD) <= 1
+    assert wolves(Machine(run=0.04), NO_SPREAD) > 1  # the runs' own intervals would cry wolf
 
 
 def test_planted_slowdown_is_found_in_ten_runs_of_ten_when_interleaved() -> None:

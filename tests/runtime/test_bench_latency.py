@@ -42,19 +42,20 @@ def test_outliers_are_kept() -> None:
     assert found.mean_ms > 100
 
 
-def test_drawn_median_is_the_median_of_the_drawn_blocks() -> None:
+@pytest.mark.parametrize("permille", [100, 500])
+def test_drawn_quantile_is_that_of_the_drawn_blocks(permille: int) -> None:
     generator = np.random.default_rng(1)
     turns = [
         _turn(generator.integers(1, 1000, size), number)
         for number, size in enumerate([3, 8, 1, 20, 5])
     ]
     drawn = latency.draw_blocks(turns, 7)[:50]
-    found = latency.drawn_medians(turns, drawn)
-    for weights, median in zip(drawn.astype(int), found, strict=True):
+    found = latency.drawn_quantiles(turns, drawn, permille)
+    for weights, quantile in zip(drawn.astype(int), found, strict=True):
         times = np.concatenate(
             [np.tile(turn.durations, times) for turn, times in zip(turns, weights, strict=True)]
         )
-        assert median == np.percentile(times, 50, method="inverted_cdf")
+        assert quantile == np.percentile(times, permille / 10, method="inverted_cdf")
 
 
 def test_interval_covers_the_true_median_when_blocks_share_a_disturbance() -> None:
@@ -79,8 +80,7 @@ def test_there_is_no_interval_when_there_are_too_few_blocks(blocks: int) -> None
     found = (
         latency.summarise(turns, 0).median_ms,
         latency.images_per_second(turns, 0),
-        latency.ratio_of_medians(turns, base, 0),
-        latency.ratio_of_seconds_an_image(turns, base, 0),
+        latency.ratio_of_times(turns, base, 0),
         latency.median_of_values(list(range(1, blocks + 1)), 0),
         latency.ratio_of_values(list(range(1, blocks + 1)), [1.0] * blocks, 0),
     )
@@ -100,7 +100,7 @@ def test_ratio_is_free_of_what_disturbed_both_in_a_round() -> None:
     shared = generator.lognormal(sigma=0.3, size=40)
     base = [_turn([round(MILLISECOND * f)] * 5, i) for i, f in enumerate(shared)]
     ours = [_turn([round(1.15 * MILLISECOND * f)] * 5, i) for i, f in enumerate(shared)]
-    figure = latency.ratio_of_medians(ours, base, 0)
+    figure = latency.ratio_of_times(ours, base, 0)
     assert figure is not None
     assert figure.value == pytest.approx(1.15, abs=1e-3)
     assert figure.high - figure.low < 0.01
@@ -108,17 +108,35 @@ def test_ratio_is_free_of_what_disturbed_both_in_a_round() -> None:
     assert alone.high / alone.low > 1.1
 
 
+def test_ratio_is_of_the_queries_that_nothing_disturbed() -> None:
+    """Half of a shared host's time its other guests make a query half as long again."""
+    generator = np.random.default_rng(4)
+
+    def turns(milliseconds: float) -> list[Turn]:
+        slowed = generator.permutation(np.repeat([1.0, 1.5], 15))
+        times = (
+            milliseconds * MILLISECOND * generator.lognormal(0, 0.01, (30, 60)) * slowed[:, None]
+        )
+        return [_turn(block.astype(np.int64), i) for i, block in enumerate(times)]
+
+    base, ours = turns(1.0), turns(1.15)
+    figure = latency.ratio_of_times(ours, base, 0)
+    assert figure is not None
+    assert 1.13 < figure.low < 1.15 < figure.high < 1.17
+    medians = [latency.summarise(side, 0).median_ms for side in (ours, base)]
+    assert medians[0].high / medians[1].low > 1.5, "which medians cannot tell"
+
+
 def test_ratio_uses_the_rounds_that_both_had() -> None:
     base = [_turn([10], 0), _turn([10], 1, 1), _turn([999], 2)]
     ours = [_turn([999], 1), _turn([20], 1, 1), _turn([20], 0)]
-    figure = latency.ratio_of_medians(ours, base, 0)
+    figure = latency.ratio_of_times(ours, base, 0)
     assert figure is not None
     assert figure.value == 2.0
 
 
 def test_ratio_is_none_when_no_round_is_shared() -> None:
-    assert latency.ratio_of_medians([_turn([5], 0)], [_turn([5], 1)], 0) is None
-    assert latency.ratio_of_seconds_an_image([_turn([5], 0)], [_turn([5], 1)], 0) is None
+    assert latency.ratio_of_times([_turn([5], 0)], [_turn([5], 1)], 0) is None
 
 
 def test_images_per_second_counts_every_image_of_a_batch() -> None:
@@ -129,7 +147,7 @@ def test_images_per_second_counts_every_image_of_a_batch() -> None:
 def test_ratio_of_throughput_is_above_1_when_fewer_images_a_second_are_done() -> None:
     slow = [Turn(0, i, np.array([8 * MILLISECOND]), images=8) for i in range(5)]
     base = [Turn(0, i, np.array([MILLISECOND, MILLISECOND]), images=2) for i in range(5)]
-    figure = latency.ratio_of_seconds_an_image(slow, base, 0)
+    figure = latency.ratio_of_times(slow, base, 0)
     assert figure is not None
     assert figure.value == pytest.approx(2.0)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecell_runtime.bench.latency import Turn, ratio_of_medians
+from edgecell_runtime.bench.latency import Turn, ratio_of_times
 from edgecell_runtime.bench.plan import Target
 from edgecell_runtime.bench.results import Benchmark, Ratio
 from support import benchmarks
@@ -75,7 +75,7 @@ def run(
     """A run as ``--compare FILE.json`` has it: each row relative to the reference kernel."""
     turns = measure(machine, times_ms, generator)
     rows = [
-        benchmarks.row(name, relative=ratio_of_medians(turns[name], turns[REFERENCE], 0))
+        benchmarks.row(name, relative=ratio_of_times(turns[name], turns[REFERENCE], 0))
         for name in times_ms
     ]
     return benchmarks.benchmark(rows, ratios=())
@@ -94,7 +94,7 @@ def interleaved(
     rows = [benchmarks.row(name.partition("/")[2], target=Target(name)) for name in names]
     ratios = []
     for old in range(0, len(names), 2):
-        ratio = ratio_of_medians(turns[names[old + 1]], turns[names[old]], 0)
+        ratio = ratio_of_times(turns[names[old + 1]], turns[names[old]], 0)
         assert ratio is not None
         ratios.append(Ratio(old + 1, old, ratio))
     return benchmarks.benchmark(rows, ratios=tuple(ratios))

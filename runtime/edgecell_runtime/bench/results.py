@@ -148,8 +148,8 @@ class Row:
         evaluation: From the same answers that were timed; None without labels.
         images: How many different images were asked for.
         changed_labels: Share of images whose label is not the source model's; None where unknown.
-        relative: Median latency (offline: seconds an image; cold: total) over the reference
-            kernel's, interleaved in the same run; None without.
+        relative: Tenth percentile of the time an image took (cold: median of the total) over the
+            reference kernel's, interleaved in the same run; None without.
         flags: What disturbed it.
         loosened: Whether the artifact's limits of parity were widened by hand.
     """

@@ -144,10 +144,8 @@ def _ratios(records: Sequence[Record], seed: int) -> tuple[Ratio, ...]:
 
 def _ratio(record: Record, base: Record, seed: int) -> Estimate | None:
     """One's time over the other's, in what a scenario is about; None without shared rounds."""
-    if record.scenario == "offline":
-        return latency.ratio_of_seconds_an_image(record.turns, base.turns, seed)
     if record.scenario != "cold":
-        return latency.ratio_of_medians(record.turns, base.turns, seed)
+        return latency.ratio_of_times(record.turns, base.turns, seed)
     theirs = {time.round: time.total_ms for time in base.cold} or {
         turn.round: median_of((turn.durations / 1e6).tolist()) for turn in base.turns
     }
