@@ -40,6 +40,9 @@ from edgecell_runtime.signature import Signature
 _PROBES = "ramps-1"
 """The formula whose inputs use the whole range of pixels."""
 
+_DECIMALS = 6
+"""Of a golden probability; engines may be a thousandth apart."""
+
 _MISREAD = 0.02
 """More than rounding makes of a probability, in models that compute in 16 bits too."""
 
@@ -211,7 +214,7 @@ class ArtifactBuilder:
         answers = source_probabilities(
             source.model, inputs, source.head, source.labels, source.temperature
         )
-        return tuple(map(tuple, answers.tolist()))
+        return tuple(tuple(round(p, _DECIMALS) for p in row) for row in answers.tolist())
 
 
 def _checked(converter: Converter, model: Path, conversion: Conversion) -> Signature:

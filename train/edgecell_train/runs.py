@@ -15,8 +15,9 @@ from edgecell_runtime.codec import Scalar
 from edgecell_runtime.errors import DataError, ManifestError, RunError
 from edgecell_runtime.heads import Head
 from edgecell_runtime.labelled import LabelledImages
-from edgecell_runtime.manifest import Evaluation, Source
+from edgecell_runtime.manifest import Evaluation
 from edgecell_runtime.preprocess import PreprocessSpec
+from edgecell_train.carried import evaluation_of, source_of
 from edgecell_train.hdf5_images import open_data
 from edgecell_train.keras_files import load_keras_file
 from edgecell_train.split import PARTS
@@ -216,20 +217,12 @@ class Run:
             labels=record.labels,
             preprocessing=record.preprocessing,
             head=record.head,
-            source=Source(
-                weights_sha256=record.weights_sha256,
-                data_sha256=record.data.sha256,
-                configuration=record.configuration,
-                seed=record.seed,
-                versions=record.versions,
-                time=record.time,
-                drawn=record.data.drawn,
-            ),
+            source=source_of(record),
             positive_label=record.positive_label,
             temperature=record.temperature,
             threshold=record.threshold,
             threshold_rule=record.threshold_rule,
-            evaluation=record.evaluation,
+            evaluation=evaluation_of(record),
         )
 
 

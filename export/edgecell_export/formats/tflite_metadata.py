@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecell_export.formats.tflite_graph import TFLiteGraph
+from edgecell_export.formats.tflite_packing import pack
 from edgecell_runtime.containers.tflite import MANIFEST_NAME, output_labels_name
 from edgecell_runtime.heads import HeadKind
 from edgecell_runtime.manifest import Manifest
@@ -23,10 +24,7 @@ from edgecell_runtime.signature import TensorSpec
 ENTRY_NAME = "TFLITE_METADATA"
 """The model's buffer of this name holds the metadata."""
 
-ALIGNMENT = 16
-"""What TFLite's schema asks of constants, in bytes."""
-
-_MODEL_IDENTIFIER, _METADATA_IDENTIFIER = b"TFL3", b"M001"
+_METADATA_IDENTIFIER = b"M001"
 _PARSER_VERSION = "1.0.0"  # every field below was there from the schema's first version on
 
 # Of the schema's enumerations and unions.
@@ -38,8 +36,7 @@ _DESCRIPTIONS, _TENSOR_AXIS_LABELS = 1, 2
 _PROBABILITIES: dict[HeadKind, str] = {
     "softmax": "one logit a label; their softmax gives the probabilities",
     "normalised_sigmoid": (
-        "one logit a label; the sigmoid of each, divided by the sum of all sigmoids, gives the "
-        "probabilities"
+        "one logit a label; their sigmoids, divided by their sum, give the probabilities"
     ),
     "probabilities": "",
     "sigmoid": "the logit of {label} alone; its sigmoid gives that label's probability",
@@ -91,8 +88,7 @@ def _offset(
 def with_metadata(model: bytes, manifest: Manifest) -> bytes:
     """Adds the standard metadata to a model that has none.
 
-    The model is written anew, its constants at multiples of 16 bytes. TensorFlow's converter leaves
-    them at multiples of 4, since its last step writes the file through the same Python classes.
+    The model is written anew (``tflite_packing``).
 
     Args:
         model: A TFLite file as the converter wrote it, nothing behind it.
@@ -114,24 +110,8 @@ def with_metadata(model: bytes, manifest: Manifest) -> bytes:
     entry, buffer = schema.MetadataT(), schema.BufferT()
     entry.name, entry.buffer, buffer.data = ENTRY_NAME, len(parsed.buffers), metadata
     parsed.metadata = [*(parsed.metadata or ()), entry]
-    parsed.buffers = [_AlignedBuffer(item) for item in (*parsed.buffers, buffer)]
-    # A builder that is too small at first doubles its memory until all fits.
-    room = len(model) + len(metadata) + ALIGNMENT * len(parsed.buffers) + 1024
-    builder = flatbuffers.Builder(room)
-    builder.Finish(parsed.Pack(builder), file_identifier=_MODEL_IDENTIFIER)
-    return bytes(builder.Output())
-
-
-@dataclass(frozen=True)
-class _AlignedBuffer:
-    """A ``schema.BufferT`` whose bytes start at a multiple of 16; its own ``Pack`` takes any."""
-
-    buffer: Any
-
-    def Pack(self, builder: Any) -> int:  # noqa: N802 - what the schema's classes call
-        if self.buffer.data is not None:
-            builder.Prep(ALIGNMENT, len(self.buffer.data))
-        return int(self.buffer.Pack(builder))
+    parsed.buffers = [*parsed.buffers, buffer]
+    return pack(graph)
 
 
 def _model(manifest: Manifest) -> Table:
@@ -142,14 +122,13 @@ def _model(manifest: Manifest) -> Table:
             3: (_output(manifest),),  # output_tensor_metadata
         }
     )
-    about = "edgecell's manifest: preprocessing, head, threshold, parity, origin; JSON"
     return Table(
         {
             0: f"edgecell image classifier, {manifest.recipe}",  # name
             1: _description(manifest),  # description
             2: manifest.source.weights_sha256[:12],  # version
             3: (subgraph,),  # subgraph_metadata
-            6: (_file(MANIFEST_NAME, about, _DESCRIPTIONS),),  # associated_files
+            6: (_file(MANIFEST_NAME, _DESCRIPTIONS),),  # associated_files
             7: _PARSER_VERSION,  # min_parser_version
         }
     )
@@ -157,11 +136,6 @@ def _model(manifest: Manifest) -> Table:
 
 def _description(manifest: Manifest) -> str:
     sentences = [f"Classifies images as {' or '.join(manifest.labels)}."]
-    if manifest.positive_label is not None:
-        sentences.append(
-            f"{manifest.positive_label} is the positive label, decided where its probability is at "
-            f"least {manifest.threshold:g}."
-        )
     if manifest.source.drawn:
         sentences.append("Trained on drawn images, not on real ones.")
     sentences.append("Research software, no medical device.")
@@ -182,14 +156,11 @@ def _input(manifest: Manifest) -> Table:
             0: "image",  # name
             1: (  # description
                 f"{preprocessing.height} x {preprocessing.width} pixels, "
-                f"{'RGB' if preprocessing.color_mode == 'RGB' else 'grey'}, 0-255 as they are: "
-                "normalisation is inside the graph. Images of other sizes are resized with "
-                f"{preprocessing.interpolation} interpolation and anti-aliasing, without keeping "
-                f"their aspect ratio, on a background of {preprocessing.background}."
+                f"{'RGB' if preprocessing.color_mode == 'RGB' else 'grey'}, 0-255 as they are; "
+                f"other sizes are resized, {preprocessing.interpolation} with anti-aliasing."
             ),
             3: content,  # content
             4: (_normalization(spec),),  # process_units
-            5: Table({0: _floats(255), 1: _floats(0)}),  # stats: max, min
         }
     )
 
@@ -217,7 +188,7 @@ def _output(manifest: Manifest) -> Table:
     if manifest.temperature != 1:
         meaning += f"; first divide by the temperature {manifest.temperature:g}"
     ends_in_head = head.kind == "probabilities"
-    labels = _file(output_labels_name(manifest), "One label an output", _TENSOR_AXIS_LABELS)
+    labels = _file(output_labels_name(manifest), _TENSOR_AXIS_LABELS)
     return Table(
         {
             0: "probabilities" if ends_in_head else "logits",  # name
@@ -228,9 +199,9 @@ def _output(manifest: Manifest) -> Table:
     )
 
 
-def _file(name: str, description: str, kind: int) -> Table:
-    """AssociatedFile: name, description, type."""
-    return Table({0: name, 1: description, 2: kind})
+def _file(name: str, kind: int) -> Table:
+    """AssociatedFile: name, type."""
+    return Table({0: name, 2: kind})
 
 
 def _floats(*values: float) -> NDArray[np.float32]:
