@@ -51,6 +51,14 @@ def train(
     size: Annotated[
         str | None, _option("Of the images, such as 64x64; else the preset's.", _MODEL)
     ] = None,
+    teacher: Annotated[
+        str | None,
+        _option(
+            "Runs whose models teach this one, by commas: RUN[,RUN...]; or a cross-validation's "
+            "folder for the same folds.",
+            _TRAINING,
+        ),
+    ] = None,
     split: Annotated[
         SplitRule | None,
         _option("image: deal images one by one, whoever they are of; too good figures.", _IMAGES),
@@ -150,6 +158,7 @@ def train(
         "positive": positive,
         "preset": preset,
         "model": model,
+        "teachers": teacher,
         "size": size,
         "split": split,
         "folds": folds,

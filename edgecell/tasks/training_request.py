@@ -31,6 +31,9 @@ SMALL_DATA_VALUES: Final[Mapping[str, Json]] = {
 Option = str | int | float | Path | None
 """What the command line gives; None where it gives nothing."""
 
+_FLAGS: Final = {"teachers": "teacher"}
+"""Of options whose names are not their flags."""
+
 _SIZE = re.compile(r"[0-9]{1,5}(x[0-9]{1,5}){1,2}")
 
 
@@ -68,7 +71,7 @@ def options_of(given: Mapping[str, Option]) -> list[Layer]:
             continue
         plain = _plain(key, value)
         section, _, name = key.rpartition(".")
-        flag = section if name in ("name", "kind") else name
+        flag = _FLAGS.get(key, section if name in ("name", "kind") else name)
         place = f"--{flag.replace('_', '-')}"
         found.append(Layer(place, {section: {name: plain}} if section else {key: plain}))
     return found
@@ -202,6 +205,14 @@ def _plain(key: str, value: str | int | float | Path) -> Json:
         if not _SIZE.fullmatch(str(value)):
             raise UsageError(f"--size {value} is none; expected one such as 64x64.")
         return [int(side) for side in str(value).split("x")]
+    if key == "teachers":
+        names = str(value).split(",")
+        if not all(names):
+            raise UsageError(
+                f"--teacher {value!r} names nothing before or behind a comma; expected "
+                "RUN[,RUN...], without spaces."
+            )
+        return [str(Path(name).absolute()) for name in names]
     if isinstance(value, Path) or is_path(key, value):
         return str(Path(str(value)).absolute())
     return value

@@ -318,3 +318,21 @@ def test_set_with_its_own_test_part_is_refused(
     assert outcome.status == 2
     assert "the set brings its own test part along" in outcome.err
     assert not (tmp_path / "runs").exists()
+
+
+def test_each_fold_learns_from_the_same_fold_of_its_teacher(
+    cells: Path, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ("train", *OPTIONS, "--data", cells, "--out", tmp_path, "--teacher", whole, "--json")
+    folder = Path(invoke(capsys, *asked).document["folder"])
+    notes = [find_run(folder / f"fold-{n}").record.training_notes for n in range(1, FOLDS + 1)]
+    assert all("learned from the answers of" in " ".join(of_fold) for of_fold in notes)
+
+
+def test_teacher_of_folds_is_refused_without_folds(
+    cells: Path, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ("train", "--preset", "tiny", "--data", cells, "--out", tmp_path, "--teacher", whole)
+    refused = invoke(capsys, *asked)
+    assert refused.status == 2
+    assert "name one of its folds" in refused.err

@@ -110,6 +110,23 @@ class Regularization:
 
 
 @dataclass(frozen=True)
+class Distillation:
+    """What teachers say counts beside the labels (Hinton et al. 2015).
+
+    The teachers see the same augmented images as the net that learns from them, and the mean of
+    their probabilities is its target (Beyer et al. 2022).
+
+    Attributes:
+        weight: Share of the loss that is the cross-entropy with the teachers' answers, 0-1; the
+            rest is that with the labels.
+        temperature: Both answers are softened by it before they are compared; above 0.
+    """
+
+    weight: float = 0.7
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True)
 class Stopping:
     """When training ends, and with which weights.
 
@@ -152,6 +169,8 @@ class TrainConfig:
         patients: CSV that names each image's patient; empty takes them from names and mappings.
         disputed: CSV that lists images whose label is disputed; empty for none.
         positive: The positive label; empty takes ``Parasitized`` where there is that label.
+        teachers: Folders of runs, or of cross-validations with the same folds, whose models teach;
+            none where empty.
         size: Height and width (depth, height and width of volumes); empty takes the preset's own.
         split: ``patient`` keeps each patient in one part; ``image`` deals images one by one, as
             many published results were made, although that gives figures that are too good.
@@ -175,6 +194,7 @@ class TrainConfig:
     patients: str = ""
     disputed: str = ""
     positive: str = ""
+    teachers: tuple[str, ...] = ()
     size: tuple[int, ...] = ()
     split: SplitRule = "patient"
     folds: int = 0
@@ -191,6 +211,7 @@ class TrainConfig:
     schedule: Schedule = Schedule()
     regularization: Regularization = Regularization()
     augmentation: Augmentation = Augmentation()
+    distillation: Distillation = Distillation()
     stopping: Stopping = Stopping()
     decision: Decision = Decision()
 

@@ -8,6 +8,7 @@ from edgecell_train.config import (
     Augmentation,
     ClassWeights,
     Decision,
+    Distillation,
     Optimizer,
     OptimizerName,
     Regularization,
@@ -36,6 +37,7 @@ def check(config: TrainConfig) -> None:
     _check_schedule(config.schedule, config.epochs)
     _check_regularization(config.regularization)
     _check_augmentation(config.augmentation)
+    _check_distillation(config.distillation)
     _check_stopping(config.stopping)
     _check_decision(config.decision)
 
@@ -130,6 +132,12 @@ def _check_augmentation(augmentation: Augmentation) -> None:
     _at_least_0("augmentation.blur", augmentation.blur)
     noise = augmentation.noise
     _require("augmentation.noise", noise, 0 <= noise <= 255, "0 to 255 steps")
+
+
+def _check_distillation(distillation: Distillation) -> None:
+    weight, temperature = distillation.weight, distillation.temperature
+    _require("distillation.weight", weight, 0 <= weight <= 1, "a share, 0 to 1")
+    _require("distillation.temperature", temperature, 0 < temperature < math.inf, "above 0")
 
 
 def _check_stopping(stopping: Stopping) -> None:

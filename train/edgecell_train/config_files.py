@@ -1,7 +1,8 @@
 """Options of a training as TOML files, as ``section.key=value``, and laid over each other.
 
 A file holds the fields of ``TrainConfig`` under their names; sections are its ``[optimizer]``,
-``[schedule]``, ``[regularization]``, ``[augmentation]``, ``[stopping]`` and ``[decision]``. What it
+``[schedule]``, ``[regularization]``, ``[augmentation]``, ``[distillation]``, ``[stopping]`` and
+``[decision]``. What it
 does not say stays as it is. Relative paths in a file are relative to the file's folder.
 """
 
@@ -22,7 +23,7 @@ from edgecell_train.config import TrainConfig
 
 CONFIG: Final = "config.toml"
 
-PATHS: Final = ("data", "patients", "disputed")
+PATHS: Final = ("data", "patients", "disputed", "teachers")
 """Options that are paths; ``model`` may be one."""
 
 _MAX_BYTES: Final = 1 << 20
@@ -163,14 +164,20 @@ def differences(one: TrainConfig, other: TrainConfig) -> list[str]:
 
 
 def is_path(key: str, value: Json) -> bool:
-    """Whether an option's value names a file."""
+    """Whether an option's value names a file, or several."""
+    if isinstance(value, list):
+        return key in PATHS and bool(value) and all(isinstance(item, str) for item in value)
     if not isinstance(value, str) or not value:
         return False
     return key in PATHS or (key == "model" and value.endswith(_KERAS_SUFFIX))
 
 
 def _absolute(key: str, value: Json, folder: Path) -> Json:
-    return str(folder / Path(str(value)).expanduser()) if is_path(key, value) else value
+    if not is_path(key, value):
+        return value
+    if isinstance(value, list):
+        return [str(folder / Path(str(item)).expanduser()) for item in value]
+    return str(folder / Path(str(value)).expanduser())
 
 
 def _value(written: str) -> Json:

@@ -128,13 +128,16 @@ def keeps_images_on_device(part: LabelledPixels) -> bool:
     return any(_devices(kind) for kind in ("gpu", "tpu"))
 
 
-def training_model(model: KerasModel, augmentation: Any, images: Any) -> KerasModel:
-    """The model with what stands in front of it in training only.
+def training_model(
+    model: KerasModel, augmentation: Any, images: Any, lesson: Any = None
+) -> KerasModel:
+    """The model with what stands around it in training only.
 
     Args:
         model: Takes pixels.
         augmentation: A layer that changes images, or None.
         images: What ``images_on_device`` gave; None takes images instead of places.
+        lesson: A layer that compares the outputs with a teacher's for the same pixels, or None.
     """
     keras = import_keras()
     if images is None:
@@ -145,7 +148,10 @@ def training_model(model: KerasModel, augmentation: Any, images: Any) -> KerasMo
         pixels = images(given)
     if augmentation is not None:
         pixels = augmentation(pixels)
-    return keras.Model(given, model(pixels), name="training")
+    outputs = model(pixels)
+    if lesson is not None:
+        outputs = lesson([pixels, outputs])
+    return keras.Model(given, outputs, name="training")
 
 
 def _devices(kind: str) -> list[str]:

@@ -12,6 +12,7 @@ from edgecell_runtime.errors import RunError, TrainingError
 from edgecell_train import averages, stepping
 from edgecell_train.checkpoints import TrainingState, Unfinished
 from edgecell_train.config import TrainConfig
+from edgecell_train.distilling import Teacher
 from edgecell_train.feeding import LabelledPixels
 from edgecell_train.history import EpochRecord, best_epoch, has_stalled, plateaus
 from edgecell_train.labelling import Labelling
@@ -33,12 +34,14 @@ class Subject:
         config: How to train it.
         shape: Of one image.
         labelling: The labels, and the head.
+        teachers: Whose answers it learns beside the labels.
     """
 
     preset: Preset
     config: TrainConfig
     shape: tuple[int, ...]
     labelling: Labelling
+    teachers: tuple[Teacher, ...] = ()
 
     def build(self) -> KerasModel:
         """The model, with random weights that follow from the seed."""
@@ -98,7 +101,7 @@ def fit(
     if config.deterministic:
         stepping.be_deterministic()
     with stepping.mixed_precision(config.mixed_precision):
-        trainer = Trainer(subject.build(), subject.labelling, config, training)
+        trainer = Trainer(subject.build(), subject.labelling, config, training, subject.teachers)
     loop = _Loop(trainer, config, training, validation)
     if unfinished is not None:
         loop.resume(unfinished)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from edgecell_export.tensorflow import import_keras, import_tensorflow
 from edgecell_train import augmentation, feeding, optimization
 from edgecell_train.config import TrainConfig
+from edgecell_train.distilling import Teacher, lesson
 from edgecell_train.feeding import LabelledPixels, Targets
 from edgecell_train.labelling import Labelling
 from edgecell_train.losses import loss_of
@@ -33,14 +34,16 @@ class Trainer:
         labelling: Labelling,
         config: TrainConfig,
         training: LabelledPixels,
+        teachers: tuple[Teacher, ...] = (),
     ) -> None:
-        """Compiles the model, with augmentation in front of it.
+        """Compiles the model, with augmentation in front of it and teachers beside it.
 
         Args:
             model: Takes pixels; its weights are what is trained.
             labelling: What its outputs mean.
             config: How to train.
             training: The images.
+            teachers: Whose answers it learns beside the labels.
         """
         self.model = model
         self.steps = -(-len(training) // config.batch_size)
@@ -54,10 +57,12 @@ class Trainer:
             model,
             augmentation.layer(config.augmentation, derived_seed(config.seed, _AUGMENTATION)),
             feeding.images_on_device(training) if self._on_device else None,
+            lesson(teachers, labelling, config.distillation) if teachers else None,
         )
         self._whole.compile(
             optimizer=optimization.optimizer(config, self.steps),
             loss=loss_of(labelling.head.kind, config.regularization.label_smoothing),
+            loss_weights=[1 - config.distillation.weight] if teachers else None,
             metrics=["accuracy"],
         )
         self.optimizer.build(self._whole.trainable_variables)

@@ -22,6 +22,7 @@ from edgecell_train.checkpoints import Unfinished, UnfinishedRecord
 from edgecell_train.config_files import scalars
 from edgecell_train.decisions import Decided, decide
 from edgecell_train.decoding import Decoded
+from edgecell_train.distilling import Teacher, find_teachers, load_teachers, teachers_note
 from edgecell_train.fitting import Fitted, Subject, fit
 from edgecell_train.history import averages_note
 from edgecell_train.labelling import positive_label
@@ -107,8 +108,10 @@ def train(
         RunError: The unfinished training is damaged.
         StorageError: The run could not be written; nothing was left of it.
     """
+    taught_by = find_teachers(job.config)
     work = prepare(images, job, runs, watcher)
     decoded = work.decoded
+    teachers = load_teachers(taught_by, work)
     unfinished = unfinished or checkpoints.begin(
         runs,
         UnfinishedRecord(job.preset.name, job.config, decoded.data_sha256, images.labels),
@@ -116,7 +119,7 @@ def train(
     with _kept(unfinished, watcher):
         _require_same_data(unfinished, work)
         fitted = fit(
-            _subject(work, unfinished),
+            _subject(work, teachers, unfinished),
             work.part("training"),
             work.part("validation"),
             watcher.stage("Training"),
@@ -172,7 +175,7 @@ def finished_run(unfinished: Unfinished) -> Run | None:
     return run
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Roomy(Subject):
     """A subject that is built where there is room for what its training writes."""
 
@@ -187,11 +190,18 @@ class _Roomy(Subject):
         return model
 
 
-def _subject(work: Work, unfinished: Unfinished) -> Subject:
+def _subject(work: Work, teachers: tuple[Teacher, ...], unfinished: Unfinished) -> Subject:
     known = unfinished.state_bytes
     if known:  # at least half of a state are the weights, twice
         unfinished.require_room(known, known // 2)
-    return _Roomy(work.job.preset, work.job.config, work.spec.shape, work.labelling, unfinished)
+    return _Roomy(
+        work.job.preset,
+        work.job.config,
+        work.spec.shape,
+        work.labelling,
+        teachers,
+        unfinished=unfinished,
+    )
 
 
 @contextlib.contextmanager
@@ -281,6 +291,7 @@ def _record(work: Work, fitted: Fitted, decided: Decided, tested: Tested) -> Run
             patients,
             work.parts.tolist(),
         ),
+        teachers_note(job.config),
         averages_note(fitted.kept),
         decided.note,
         chance_note(evaluation, tested),
