@@ -37,6 +37,9 @@ from edgecell_train.presets import PRESETS, find_preset
 SPECS = {
     "malaria-cnn": PreprocessSpec(16, 16),
     "malaria-gap": PreprocessSpec(24, 30),
+    "cell-nano": PreprocessSpec(24, 24),
+    "cell-micro": PreprocessSpec(24, 20),
+    "cell-small": PreprocessSpec(17, 24),
     "mnist-cnn": PreprocessSpec(28, 28, color_mode="L"),
     "cnn-128": PreprocessSpec(16, 24),
     "cnn-128-regularised": PreprocessSpec(16, 16),

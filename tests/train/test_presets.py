@@ -25,6 +25,9 @@ README = Path(__file__).parents[2] / "train" / "README.md"
 PUBLISHED = {
     "malaria-cnn": (4_340_130, 4_338_466),
     "malaria-gap": (423_490, 422_530),
+    "cell-nano": (2_910, 2_834),
+    "cell-micro": (21_258, 21_026),
+    "cell-small": (86_954, 86_490),
     "mnist-cnn": (693_962, 693_962),
     "cnn-128": (17_069_825, 17_069_825),
     "cnn-128-regularised": (17_069_825, 17_069_825),
@@ -34,6 +37,9 @@ PUBLISHED = {
 SMALLEST = {
     "malaria-cnn": 4,
     "malaria-gap": 24,
+    "cell-nano": 1,
+    "cell-micro": 1,
+    "cell-small": 1,
     "mnist-cnn": 4,
     "cnn-128": 8,
     "cnn-128-regularised": 8,
@@ -64,6 +70,16 @@ def dropout(rate: float) -> tuple[str, Any]:
     return ("Dropout", {"rate": rate})
 
 
+def small(*convolutions: tuple[int, int]) -> list[tuple[str, Any]]:
+    """Convolutions, by filters and stride, a global pool and a softmax."""
+    layers: list[tuple[str, Any]] = []
+    for filters, stride in convolutions:
+        options = {"filters": filters, "kernel_size": (3, 3), "strides": (stride, stride)}
+        layers.append(("Conv2D", {**options, "padding": "same", "use_bias": False}))
+        layers += [SLOWER, ("ReLU", {})]
+    return [*layers, ("GlobalAveragePooling2D", {}), dense(2, "softmax")]
+
+
 LAYERS: dict[str, list[tuple[str, Any]]] = {
     "malaria-cnn": [
         *2 * [convolution(32, 3, "same", "relu"), POOLING, NORMALISATION, dropout(0.2)],
@@ -80,6 +96,9 @@ LAYERS: dict[str, list[tuple[str, Any]]] = {
         *[dropout(0.25), ("GlobalAveragePooling2D", {}), dense(128, "relu"), dropout(0.5)],
         dense(2, "softmax"),
     ],
+    "cell-nano": small((8, 2), (10, 2), (10, 1), (10, 2)),
+    "cell-micro": small((16, 2), (20, 2), (24, 1), (28, 2), (28, 1)),
+    "cell-small": small((24, 2), (32, 2), (48, 1), (64, 2), (64, 1)),
     "mnist-cnn": [
         *[convolution(32, 3, "valid", "relu"), POOLING, dropout(0.25)],
         *[FLATTEN, dense(128, "relu"), dropout(0.5), dense(10, "softmax")],
@@ -261,6 +280,9 @@ def test_preset_refuses_labels_that_it_cannot_tell_apart(name: str) -> None:
 HEADS: dict[str, HeadKind] = {
     "malaria-cnn": "normalised_sigmoid",
     "malaria-gap": "softmax",
+    "cell-nano": "softmax",
+    "cell-micro": "softmax",
+    "cell-small": "softmax",
     "mnist-cnn": "softmax",
     **dict.fromkeys(SINGLE_OUTPUT, "sigmoid"),
 }

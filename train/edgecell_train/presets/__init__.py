@@ -2,6 +2,7 @@
 
 from edgecell_runtime.errors import UsageError
 from edgecell_train.presets.base import Preset
+from edgecell_train.presets.cell import CELL_MICRO, CELL_NANO, CELL_SMALL
 from edgecell_train.presets.cnn_3d import CNN_3D
 from edgecell_train.presets.cnn_128 import CNN_128
 from edgecell_train.presets.cnn_128_regularised import CNN_128_REGULARISED
@@ -30,6 +31,9 @@ def register(preset: Preset) -> None:
 for _preset in (
     MALARIA_CNN,
     MALARIA_GAP,
+    CELL_NANO,
+    CELL_MICRO,
+    CELL_SMALL,
     MNIST_CNN,
     CNN_128,
     CNN_128_REGULARISED,

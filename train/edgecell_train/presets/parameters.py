@@ -20,6 +20,9 @@ class Parameters:
 PARAMETERS: Final[dict[str, Parameters]] = {
     "malaria-cnn": Parameters(4_340_130, 4_338_466),
     "malaria-gap": Parameters(423_490, 422_530),
+    "cell-nano": Parameters(2_910, 2_834),
+    "cell-micro": Parameters(21_258, 21_026),
+    "cell-small": Parameters(86_954, 86_490),
     "mnist-cnn": Parameters(693_962, 693_962),
     "cnn-128": Parameters(17_069_825, 17_069_825),
     "cnn-128-regularised": Parameters(17_069_825, 17_069_825),

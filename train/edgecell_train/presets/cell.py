@@ -1,0 +1,89 @@
+"""``cell-nano``, ``cell-micro``, ``cell-small``: nets of kilobytes for microcontrollers and NPUs.
+
+Plain convolutions without a bias of their own, each with BatchNormalization and ReLU, a global pool
+and one dense layer: operators that TFLite Micro, XNNPACK and Vela all have kernels for. On x86 a
+depthwise net with as many weights is slower in int8 than in float32, a plain one four times faster.
+The published cells are some 50 pixels wide and parasites 3 to 20 of them: strides come early, and
+the last convolution sees more than half of a cell.
+"""
+
+from typing import Final
+
+from edgecell_export.tensorflow import import_keras
+from edgecell_runtime.preprocess import PreprocessSpec
+from edgecell_train.config import (
+    Augmentation,
+    Optimizer,
+    Regularization,
+    Schedule,
+    TrainConfig,
+)
+from edgecell_train.presets import parts
+from edgecell_train.presets.base import KerasModel, Preset
+
+Convolution = tuple[int, int, int]
+"""Filters, side of the kernel, stride."""
+
+CONVOLUTIONS: Final[dict[str, tuple[Convolution, ...]]] = {
+    "cell-nano": ((8, 3, 2), (10, 3, 2), (10, 3, 1), (10, 3, 2)),
+    "cell-micro": ((16, 3, 2), (20, 3, 2), (24, 3, 1), (28, 3, 2), (28, 3, 1)),
+    "cell-small": ((24, 3, 2), (32, 3, 2), (48, 3, 1), (64, 3, 2), (64, 3, 1)),
+}
+"""From the image on; sized so that the int8 TFLite file keeps its limit."""
+
+
+def _preset(name: str, summary: str) -> Preset:
+    def build(shape: tuple[int, ...], labels: int) -> KerasModel:
+        """Builds the net: pixels (n, *shape), 0-255, to a softmax, (n, labels).
+
+        Raises:
+            UsageError: There is no second label.
+        """
+        layers = import_keras().layers
+        model = parts.begin(name, shape)
+        for block, (filters, size, stride) in enumerate(CONVOLUTIONS[name], start=1):
+            model.add(
+                layers.Conv2D(
+                    filters,
+                    size,
+                    strides=stride,
+                    padding="same",
+                    use_bias=False,
+                    kernel_initializer="he_normal",
+                    name=f"conv{block}",
+                )
+            )
+            model.add(layers.BatchNormalization(momentum=0.95, name=f"norm{block}"))
+            model.add(layers.ReLU(name=f"relu{block}"))
+        model.add(layers.GlobalAveragePooling2D(name="pool"))
+        return parts.end(model, name, "softmax", labels)
+
+    return Preset(
+        name=name,
+        summary=summary,
+        published="edgecell",
+        preprocessing=PreprocessSpec(48, 48),
+        head="softmax",
+        recipe=TrainConfig(
+            preset=name,
+            epochs=20,
+            batch_size=64,
+            optimizer=Optimizer("adamw", learning_rate=3e-3, weight_decay=0.02),
+            schedule=Schedule("cosine", warmup_epochs=1.0),
+            regularization=Regularization(label_smoothing=0.05),
+            augmentation=Augmentation(
+                flips=True,
+                quarter_turns=True,
+                shift=0.04,
+                brightness=0.05,
+                contrast=0.05,
+                stain=0.05,
+            ),
+        ),
+        build=build,
+    )
+
+
+CELL_NANO = _preset("cell-nano", "four convolutions of 8 to 10; int8 TFLite of at most 10 kB")
+CELL_MICRO = _preset("cell-micro", "five convolutions of 16 to 28; int8 TFLite of at most 30 kB")
+CELL_SMALL = _preset("cell-small", "five convolutions of 24 to 64; int8 TFLite of at most 100 kB")
