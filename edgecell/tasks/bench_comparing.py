@@ -192,11 +192,15 @@ def _quotient(new: Estimate, old: Estimate, spread: float) -> _Ratio:
 
 
 def _deviation(found: Estimate) -> float | None:
-    """Of the logarithm, from the longer side of the interval: a bootstrap's may be lopsided."""
+    """Of the logarithm, from half the width of the interval.
+
+    A bootstrap of a low percentile is lopsided: without the fastest of three processes it jumps up,
+    and the estimate itself does not. Of its longer side, a planted 15 % was missed in six of 21
+    runs whose ratios really spread by 2 %.
+    """
     if found.low is None or found.high is None:
         return None
-    wide = max(math.log(found.high / found.value), math.log(found.value / found.low))
-    return max(wide, 0.0) / _normal(_STORED_CONFIDENCE)
+    return math.log(found.high / found.low) / 2 / _normal(_STORED_CONFIDENCE)
 
 
 def _usable(found: Estimate) -> bool:

@@ -92,12 +92,13 @@ def test_interval_holds_both_sides_and_both_spreads() -> None:
     assert row.ratio.low == pytest.approx(1 / row.ratio.high)
 
 
-def test_interval_takes_the_longer_side_of_a_lopsided_one() -> None:
+def test_interval_takes_half_the_width_of_a_lopsided_one() -> None:
     new = one(1.0)
     lopsided = dataclasses.replace(new.rows[0], relative=Estimate(1.0, 0.8, 1.0))
     new = dataclasses.replace(new, rows=(lopsided,))
-    (row,) = compare(one(1.0), new).rows
-    assert row.ratio.high > 1.2
+    (row,) = compare(one(1.0, 1e-9), new, spread=NO_SPREAD).rows
+    assert row.ratio.high == pytest.approx(1 / math.sqrt(0.8), rel=1e-3)
+    assert row.ratio.low == pytest.approx(math.sqrt(0.8), rel=1e-3)
 
 
 def test_interval_grows_with_the_number_of_rows() -> None:
