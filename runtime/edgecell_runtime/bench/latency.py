@@ -160,7 +160,7 @@ def draw_blocks(turns: Sequence[Turn], seed: int) -> NDArray[np.float64]:
     generator = np.random.default_rng(seed)
     process = np.array([turn.process for turn in turns])
     found = np.unique(process)
-    several = max(1, len(found) - 1)
+    several = len(found)
     chosen = generator.multinomial(several, np.full(len(found), 1 / len(found)), RESAMPLES)
     drawn = np.empty((RESAMPLES, len(turns)))
     for column, number in enumerate(found):
