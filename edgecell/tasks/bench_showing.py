@@ -11,7 +11,13 @@ import numpy as np
 
 from edgecell import console
 from edgecell.devices.base import ANSWERS_FILE, DeviceSettings, Manners
-from edgecell.devices.together import Outcome, open_device, run_together
+from edgecell.devices.together import (
+    Outcome,
+    check_distinct,
+    file_name_of,
+    open_device,
+    run_together,
+)
 from edgecell.tasks import (
     bench_comparing_tables,
     bench_formats,
@@ -88,6 +94,7 @@ def on_devices(
     # What patients showed leaves this machine only where the user named it.
     allowed = request if request.data is not None else replace(request, patterns=True)
     devices = [open_device(one, manners) for one in settings]
+    check_distinct(devices)
     with tempfile.TemporaryDirectory(prefix="edgecell-devices-") as name:
         prepared = benching.prepare(allowed, Path(name) / "job")
         outcomes = run_together(
@@ -193,8 +200,7 @@ def _say_how_long(request: Request) -> None:
 def _of_device(path: Path, name: str) -> Path:
     """``result.json`` of a device is ``result-pi5.json``."""
     stem, _, suffixes = path.name.partition(".")
-    safe = "".join(c if c.isalnum() or c in "-_." else "-" for c in name.rpartition("//")[2])
-    return path.with_name(f"{stem}-{safe}.{suffixes}")
+    return path.with_name(f"{stem}-{file_name_of(name)}.{suffixes}")
 
 
 def _show(found: Benchmark) -> None:
