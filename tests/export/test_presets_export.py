@@ -91,7 +91,7 @@ def perturb(model: Any, pixels: NDArray[np.uint8]) -> None:
             layer.gamma.assign(signs * rng.uniform(0.3, 2, layer.gamma.shape))
             layer.beta.assign(rng.normal(0, 0.3, layer.beta.shape))
             layer.momentum = 0.0
-        elif hasattr(layer, "bias"):
+        elif getattr(layer, "bias", None) is not None:
             layer.bias.assign(rng.normal(0, 0.1, layer.bias.shape))
     model(pixels.astype(np.float32), training=True)  # sets the statistics
     last = model.get_layer("output")
