@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import pytest
 from support import artifacts
 from support.command_line import invoke, latest_run, seal, write_cells
+from support.tiny_bench import WISHES
 
 from edgecell.tasks import bench_asking, bench_formats, benching
 from edgecell.tasks.bench_images import choose
@@ -25,22 +26,6 @@ CELLS = {f"C{i % 4}P{i % 4}thinF_IMG_{i}.png": (P, U)[i % 2] for i in range(8)}
 SHORT = (
     *("--seconds", "0.01", "--queries", "5", "--processes", "1"),
     *("--scenarios", "single_stream", "--threads", "1"),
-)
-
-
-WISHES = bench_asking.Wishes(
-    scenarios="single_stream",
-    stage="model",
-    threads="auto",
-    engines="",
-    cpus="",
-    seconds=None,
-    queries=None,
-    mlperf=False,
-    processes=None,
-    rate=None,
-    power="",
-    seed=0,
 )
 
 

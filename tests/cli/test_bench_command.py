@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from support import artifacts
 from support.command_line import invoke, latest_run, positive_probability, seal, write_cells
+from support.tiny_bench import WISHES
 
 from edgecell.tasks import bench_asking
-from edgecell.tasks.bench_asking import Wishes
 from edgecell_runtime import codec
 from edgecell_runtime.bench.plan import MLPERF_SECONDS
 from edgecell_runtime.bench.results import Benchmark
@@ -22,20 +22,6 @@ from edgecell_train.runs import ANSWERS, csv_text
 P, U = artifacts.LABELS
 CELLS = {f"C{i % 4}P{i % 4}thinF_IMG_{i}.png": (P, U, U)[i % 3] for i in range(24)}
 SHORT = ("--seconds", "0.05", "--queries", "30", "--processes", "1")
-WISHES = Wishes(
-    scenarios="single_stream",
-    stage="model",
-    threads="auto",
-    engines="",
-    cpus="",
-    seconds=None,
-    queries=None,
-    mlperf=False,
-    processes=None,
-    rate=None,
-    power="",
-    seed=0,
-)
 
 
 @pytest.fixture

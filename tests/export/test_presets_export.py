@@ -6,6 +6,7 @@ them, behind factors that are negative too.
 
 import contextlib
 import hashlib
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ SPECS = {
     "logistic": PreprocessSpec(12, 12),
     "mlp": PreprocessSpec(12, 12, color_mode="L"),
 }
+LARGEST = {"cell-nano": 10_240, "cell-micro": 30_720, "cell-small": 102_400}
+"""Bytes of the int8 TFLite file with its manifest, whatever the images' size."""
 WITHOUT_POSITIVE_LABEL = ("mnist-cnn", "mlp")
 
 DIFFERENCE = {"float32": 1e-4, "static_int8": 0.15}
@@ -164,6 +167,8 @@ def test_preset_answers_on_a_device_as_its_keras_model_does(
     source, evidence, exporter = cases(name)
     exported = exporter.export(CONVERTERS[form], RECIPES[recipe], tmp_path)
     assert exported.manifest.parity.sample >= 50
+    if (form, recipe) == ("tflite", "static_int8"):
+        assert exported.path.stat().st_size <= LARGEST.get(name, math.inf)
     with Classifier.open(exported.path, threads=1) as classifier:
         assert classifier.manifest.head == source.head
         assert classifier.manifest.preprocessing == SPECS[name]

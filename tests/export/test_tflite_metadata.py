@@ -119,6 +119,16 @@ def test_tensors_have_names_of_their_own(sealed: Path, recipe: str) -> None:
     assert max(map(len, names)) < 40
 
 
+def test_file_is_smaller_than_the_converters_although_it_says_more(
+    conversions: Conversions,
+) -> None:
+    path = conversions.path("tflite", "static_int8")
+    assert (
+        len(with_metadata(path.read_bytes(), manifest_of(path, "static_int8")))
+        < path.stat().st_size
+    )
+
+
 @RECIPE
 def test_file_has_no_buffer_that_nothing_refers_to(sealed: Path, recipe: str) -> None:
     model = unpacked((sealed / f"{recipe}.tflite").read_bytes())

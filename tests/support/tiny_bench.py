@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from edgecell.tasks.bench_asking import Wishes
 from edgecell_runtime import codec
 from edgecell_runtime.bench.plan import Job, Plan, Query, Target
 from edgecell_runtime.bench.workers import Launch
@@ -14,6 +15,22 @@ from support import artifacts, fake_bench_worker, models
 
 FAKE = Launch(fake_bench_worker.COMMAND, start_seconds=60, turn_seconds=60)
 IMAGES = 5
+
+WISHES = Wishes(
+    scenarios="single_stream",
+    stage="model",
+    threads="auto",
+    engines="",
+    cpus="",
+    seconds=None,
+    queries=None,
+    mlperf=False,
+    processes=None,
+    rate=None,
+    power="",
+    seed=0,
+)
+"""What the command line asks for where it asks for little."""
 
 SHORT = Plan(
     scenarios=("single_stream",),
