@@ -130,6 +130,20 @@ def test_file_is_smaller_than_the_converters_although_it_says_more(
 
 
 @RECIPE
+def test_equal_shapes_are_written_once(sealed: Path, recipe: str) -> None:
+    graph = schema.Model.GetRootAs((sealed / f"{recipe}.tflite").read_bytes(), 0).Subgraphs(0)
+    tensors = [graph.Tensors(number) for number in range(graph.TensorsLength())]
+    places: dict[tuple[int, ...], set[int]] = {}
+    for tensor in tensors:
+        table = tensor._tab
+        if tensor.ShapeLength():
+            shape = tuple(tensor.ShapeAsNumpy().tolist())
+            places.setdefault(shape, set()).add(table.Vector(table.Offset(4)))
+    assert len(places) < len(tensors)
+    assert {len(where) for where in places.values()} == {1}
+
+
+@RECIPE
 def test_file_has_no_buffer_that_nothing_refers_to(sealed: Path, recipe: str) -> None:
     model = unpacked((sealed / f"{recipe}.tflite").read_bytes())
     used = {tensor.buffer for tensor in model.subgraphs[0].tensors}
