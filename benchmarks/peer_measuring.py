@@ -22,7 +22,7 @@ from edgecell_runtime.engines import Engine
 from edgecell_runtime.errors import EdgecellError
 from edgecell_runtime.manifest import Figure
 from edgecell_runtime.measure import LatencyStats
-from edgecell_train.runs import RunRecord
+from edgecell_train.run_record import RunRecord
 
 _ENGINES: Final = ("onnxruntime", "litert", "openvino")
 _RECIPES: Final = ("float32", "float16", "dynamic_int8", "static_int8")

@@ -32,10 +32,12 @@ from edgecell_runtime.manifest import Evaluation
 from edgecell_runtime.metrics import Counts
 from edgecell_runtime.system import SystemInfo
 from edgecell_train.caveats import chance_note, has_own_test_part, lone_images_note
+from edgecell_train.cross_validation import read_result
 from edgecell_train.explaining import explained
 from edgecell_train.history import EpochRecord, averages_note, read_history
 from edgecell_train.patient_table import PatientRow, patient_rows
-from edgecell_train.runs import HISTORY, Run, RunRecord
+from edgecell_train.run_record import RunRecord
+from edgecell_train.runs import HISTORY, Run
 from edgecell_train.split import PARTS
 from edgecell_train.statistics import Tested, evaluate_tested
 from edgecell_train.tested_runs import by_lot, disputed_of, is_right, tested_of
@@ -153,7 +155,7 @@ class _Samples:
 
     def __init__(self, run: Run, tested: Tested, images: LabelledImages | None) -> None:
         self._record, self._images = run.record, images
-        self.answers = run.answers()
+        self.answers = run.tested_answers()
         names = [answer.image.name for answer in self.answers]
         self._patients = dict(zip(names, tested.patients, strict=True))
         self._heat = {one.name: one.heat for one in explained(run)}
@@ -203,7 +205,7 @@ def _page(
     worst = sorted(wrong, key=lambda answer: (-max(answer.probabilities), answer.image.name))
     names = disputed_of(run)
     disputed = np.array([answer.image.name in names for answer in samples.answers])
-    figures = tuple(figure_rows(record, _undisputed(tested, ~disputed)))
+    figures = tuple(figure_rows(record, _undisputed(run, tested, ~disputed)))
     history = read_history(run.folder / HISTORY)
     chance, averages = chance_note(record.evaluation, tested), _averages(history, record)
     own_test_part, crossing = has_own_test_part(rows), crossing_patients(rows)
@@ -216,7 +218,7 @@ def _page(
         chance=chance,
         lone=lone_images_note(record.data, own_test_part),
         own_test_part=own_test_part,
-        rule=rule_words(record.threshold_rule, people=bool(record.data.patients) and not crossing),
+        rule=rule_words(record.threshold_rule, record.decided_on),
         at=f"at {record.threshold:.3g}",
         many=len(record.labels) >= _MANY_LABELS,
         disputed=int(disputed.sum()),
@@ -247,7 +249,9 @@ def _averages(history: Sequence[EpochRecord], record: RunRecord) -> str:
     return averages_note(kept[0]) if kept else ""
 
 
-def _undisputed(tested: Tested, wanted: NDArray[np.bool_]) -> Evaluation | None:
+def _undisputed(run: Run, tested: Tested, wanted: NDArray[np.bool_]) -> Evaluation | None:
+    if run.is_refit:
+        return read_result(run.folder).undisputed
     if wanted.all() or not wanted.any():
         return None
     return evaluate_tested(tested.only(wanted))

@@ -113,7 +113,11 @@ def write_comparison(path: Path, comparison: Comparison, runs: Sequence[Run]) ->
 def _page(comparison: Comparison, runs: Sequence[Run]) -> Page:
     compared = comparison.runs
     read = [read_history(run.folder / HISTORY) for run in runs]
-    known = {one.name: found for one, found in zip(compared, read, strict=True) if found}
+    known = {
+        one.name: found
+        for one, found in zip(compared, read, strict=True)
+        if any(epoch.validation_loss is not None for epoch in found)
+    }
     return Page(
         comparison=comparison,
         research_use=RESEARCH_USE,
@@ -151,8 +155,7 @@ def _rule(run: Run) -> str:
     record = run.record
     if record.positive_label is None:
         return ""
-    people = bool(record.data.patients) and record.configuration.get("split") != "image"
-    return rule_words(record.threshold_rule, people=people)
+    return rule_words(record.threshold_rule, record.decided_on)
 
 
 def _figures(runs: Sequence[ComparedRun]) -> tuple[FigureCells, ...]:

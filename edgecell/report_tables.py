@@ -9,7 +9,8 @@ from edgecell_export.card import AT_THRESHOLD, figures
 from edgecell_runtime import metrics
 from edgecell_runtime.bench.results import Benchmark, Row
 from edgecell_runtime.manifest import Evaluation, Figure
-from edgecell_train.runs import RunRecord, SplitRow
+from edgecell_train.run_record import RunRecord
+from edgecell_train.runs import SplitRow
 from edgecell_train.split import PARTS
 from edgecell_train.statistics import Tested
 

@@ -70,6 +70,14 @@ def train(
     fold: Annotated[
         int | None, _option("Train this one of the folds only, from 1 on.", _IMAGES, min=1)
     ] = None,
+    refit: Annotated[
+        Path | None,
+        _option(
+            "Train the recipe of a finished cross-validation, its folder, on all images; the "
+            "figures, the temperature and the threshold are those of its folds.",
+            _IMAGES,
+        ),
+    ] = None,
     small_data: Annotated[
         bool,
         _option(
@@ -158,6 +166,7 @@ def train(
         "positive": positive,
         "preset": preset,
         "model": model,
+        "refit": refit,
         "teachers": teacher,
         "size": size,
         "split": split,
@@ -207,7 +216,8 @@ def _cross_validate(folds: "Folds", as_json: bool, output: Path | None) -> None:
     console.say(f"Summary: {console.shown(summary)}")
     console.say(
         "runs/latest is as it was, as no fold is better than another; to export one of them: "
-        f"edgecell export {folder}/fold-1"
+        f"edgecell export {folder}/fold-1; to train the recipe on all images, with these figures: "
+        f"edgecell train --refit {folder}"
     )
 
 

@@ -1,7 +1,7 @@
 """An artifact's manifest as tables that people read."""
 
 from edgecell.console import Table
-from edgecell_export.card import figure_text, figures, recipe_words
+from edgecell_export.card import evaluation_title, figure_text, figures, recipe_words
 from edgecell_runtime.artifact import Artifact
 from edgecell_runtime.heads import Head
 from edgecell_runtime.manifest import Manifest, Parity, ParityLimits
@@ -26,7 +26,7 @@ def manifest_tables(artifact: Artifact) -> list[Table]:
         _signature(manifest),
         _table("From image file to probability", _processing(manifest)),
         _table("Same answers as its source? (parity)", _parity(manifest)),
-        _table("Right answers? (source model, held-out images)", _evaluation(manifest)),
+        _table(evaluation_title(manifest), _evaluation(manifest)),
         _table("Where it came from", _source(manifest)),
     ]
     return [table for table in tables if table.rows]

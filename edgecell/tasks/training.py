@@ -34,7 +34,8 @@ from edgecell_train.decoded_cache import DecodedCache
 from edgecell_train.labelling import positive_label
 from edgecell_train.presets import Preset, find_preset
 from edgecell_train.presets.base import KerasModel
-from edgecell_train.runs import Run, RunRecord
+from edgecell_train.run_record import RunRecord
+from edgecell_train.runs import Run
 from edgecell_train.same_images import alike_patients_note
 from edgecell_train.training import Job, finished_run, train
 
@@ -196,11 +197,25 @@ def result_table(run: Run) -> Table:
     """The figures on the test patients."""
     record = run.record
     evaluation = record.evaluation
+    if evaluation.folds is not None:
+        return _refit_table(record)
     people = people_of(evaluation, record.configuration.get("split") != "image")
     drawn = ", drawn cells" if record.data.drawn else ""
     return Table(
         f"{record.preset} on {counted(evaluation.n, 'test image')}, {people}{drawn}"
         f"{decision_words(record)}",
+        ("figure", "value (95 % interval)"),
+        [(name, figure_text(figure)) for name, figure in figures(evaluation)],
+    )
+
+
+def _refit_table(record: RunRecord) -> Table:
+    """The figures of the folds, where nobody is left to test on."""
+    evaluation = record.evaluation
+    return Table(
+        f"{record.preset}, trained on all images; figures of {evaluation.folds} models of this "
+        f"recipe on {counted(evaluation.n, 'image')} of "
+        f"{people_of(evaluation, record.configuration.get('split') != 'image')}",
         ("figure", "value (95 % interval)"),
         [(name, figure_text(figure)) for name, figure in figures(evaluation)],
     )

@@ -11,8 +11,9 @@ from edgecell_runtime import codec
 from edgecell_runtime.codec import Json
 from edgecell_runtime.errors import UsageError
 from edgecell_train.config import SMALL_DATA, TrainConfig
-from edgecell_train.config_files import Layer, is_path, merged, read_config
+from edgecell_train.config_files import Layer, differences, is_path, merged, read_config
 from edgecell_train.presets import find_preset
+from edgecell_train.refitting import refit_config
 
 DEFAULT_PRESET: Final = "malaria-cnn"
 
@@ -30,6 +31,9 @@ SMALL_DATA_VALUES: Final[Mapping[str, Json]] = {
 
 Option = str | int | float | Path | None
 """What the command line gives; None where it gives nothing."""
+
+_FREE_IN_REFIT: Final = ("data", "patients", "disputed", "teachers", "memory_mb")
+"""Where things lie now, and what changes no weight."""
 
 _FLAGS: Final = {"teachers": "teacher"}
 """Of options whose names are not their flags."""
@@ -86,10 +90,31 @@ def resolve(request: Request) -> TrainConfig:
         UsageError: A name or a value is none that a training knows.
     """
     layers = layers_of(request)
+    folder = _last(layers, "refit")
+    if folder:
+        return _refit(Path(str(folder)), layers)
     base = _base(layers)
     if not _last(layers, "data") and _last(layers, "epochs") is None:
         layers = [Layer("drawn cells", {"epochs": DRAWN_EPOCHS}), *layers]
     return shortened(merged(base, [_without_choice(layer) for layer in layers]), request)
+
+
+def _refit(folder: Path, layers: Sequence[Layer]) -> TrainConfig:
+    """The options of a cross-validation, of which only places and memory can be changed.
+
+    Raises:
+        UsageError: Another option differs: the figures would be another recipe's.
+    """
+    base = refit_config(folder)
+    config = merged(base, layers)
+    changed = [name for name in differences(base, config) if name not in _FREE_IN_REFIT]
+    if changed:
+        raise UsageError(
+            f"--refit trains the recipe of {folder}, and {changed[0]} differs from it, so that the "
+            "figures of the cross-validation would not be its own. Leave the option out, or "
+            "cross-validate with it."
+        )
+    return config
 
 
 def shortened(config: TrainConfig, request: Request) -> TrainConfig:
@@ -103,7 +128,7 @@ def shortened(config: TrainConfig, request: Request) -> TrainConfig:
 
 def shortened_note(request: Request, config: TrainConfig) -> str:
     """Says that the warm-up is not the recipe's; empty where it is, and in what goes on."""
-    if request.resume or _sets_warmup(request):
+    if request.resume or config.refit or _sets_warmup(request):
         return ""
     recipe = merged(
         _base(layers_of(request)), [_without_choice(layer) for layer in layers_of(request)]

@@ -30,7 +30,7 @@ def model_card(name: str, manifest: Manifest, operators: Operators, size_bytes: 
         RESEARCH_USE,
         _table("What it is", list(_identity(manifest, operators, size_bytes))),
         _table("Same answers as its source? (parity)", list(_parity(manifest))),
-        _table("Right answers? (source model, held-out images)", list(_evaluation(manifest))),
+        _table(evaluation_title(manifest), list(_evaluation(manifest))),
         _table("Layers left in float", [(f.name, f.reason) for f in manifest.float_layers]),
         _table("Operators", [(f"{o.count} x {o.name}", o.dtypes) for o in operators.operators]),
         _table("Where it came from", list(_origin(manifest))),
@@ -48,7 +48,7 @@ def _identity(
         yield (
             "positive",
             f"{manifest.positive_label} at a probability of {manifest.threshold:g} or more "
-            f"({rule_words(manifest.threshold_rule, people=_by_patient(manifest))})",
+            f"({rule_words(manifest.threshold_rule, _chosen_on(manifest))})",
         )
     yield "recipe", f"{manifest.recipe}: {recipe_words(manifest)}"
     yield "made for", "any processor" if manifest.target == "any" else manifest.target
@@ -70,19 +70,42 @@ def recipe_words(manifest: Manifest) -> str:
     return f"{words}, but for {floats}" if floats else words
 
 
-def rule_words(rule: str, *, people: bool) -> str:
+def rule_words(rule: str, chosen_on: str) -> str:
     """What chose the threshold, in words.
 
     Args:
         rule: As the manifest has it: ``fixed``, ``youden`` or such as ``sensitivity >= 0.95``.
-        people: Whether validation was on patients of its own.
+        chosen_on: Such as ``the validation patients``.
     """
-    where = f"on the validation {'patients' if people else 'images'}"
+    where = f"on {chosen_on}"
     if rule == "youden":
         return f"the highest sensitivity + specificity - 1 {where}"
     if rule.startswith("sensitivity"):
         return f"the highest specificity at a {rule} {where}"
     return rule
+
+
+def evaluation_title(manifest: Manifest) -> str:
+    """The head of the figures: whose answers they are of."""
+    if not _by_folds(manifest):
+        return "Right answers? (source model, held-out images)"
+    assert manifest.evaluation is not None
+    return (
+        "Right answers? (not of this model, which was trained on all images, but of "
+        f"{manifest.evaluation.folds} of the same recipe, each on patients that it was not trained "
+        "on)"
+    )
+
+
+def _chosen_on(manifest: Manifest) -> str:
+    if _by_folds(manifest):
+        return "the answers of a cross-validation's folds"
+    return f"the validation {'patients' if _by_patient(manifest) else 'images'}"
+
+
+def _by_folds(manifest: Manifest) -> bool:
+    """Whether the figures are those of a cross-validation, and all images were trained on."""
+    return manifest.evaluation is not None and manifest.evaluation.folds is not None
 
 
 def _by_patient(manifest: Manifest) -> bool:
@@ -95,7 +118,9 @@ def _parity(manifest: Manifest) -> Iterator[tuple[str, str]]:
     parity = manifest.parity
     if parity is None:
         return
-    yield "held-out image files", f"{parity.sample}"
+    by_folds = _by_folds(manifest)
+    files = "image files (trained on, not calibrated on)" if by_folds else "held-out image files"
+    yield files, f"{parity.sample}"
     yield "largest difference of a probability", f"{parity.largest_difference:.2g}"
     yield "mean difference", f"{parity.mean_difference:.2g}"
     yield "labels changed", f"{parity.changed_labels:.2%}"
@@ -156,8 +181,9 @@ def _origin(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "data (SHA-256)", source.data_sha256
     if manifest.calibration is not None:
         calibration = manifest.calibration
-        of = "training patients" if _by_patient(manifest) else "training images"
-        count = f"{calibration.count:,}, from {of} only"
+        people = "patients" if _by_patient(manifest) else "images"
+        of = f"other {people} than parity's" if _by_folds(manifest) else f"training {people} only"
+        count = f"{calibration.count:,}, from {of}"
         yield "calibration images", f"{count}; {calibration.ranges} ranges"
     yield "libraries", ", ".join(f"{name} {version}" for name, version in source.versions.items())
 

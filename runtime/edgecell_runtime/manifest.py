@@ -163,6 +163,8 @@ class Evaluation:
             None in artifacts of old.
         calibration_error: How far confidence and accuracy are apart, over 15 bins of confidence;
             None in artifacts of old.
+        folds: Where not this model answered but those of a cross-validation of its recipe, each on
+            the patients that it was not trained on: how many. None where it answered itself.
     """
 
     n: int
@@ -177,6 +179,7 @@ class Evaluation:
     macro_f1: Figure | None = field(default=None, metadata=OPTIONAL)
     brier: Figure | None = field(default=None, metadata=OPTIONAL)
     calibration_error: Figure | None = field(default=None, metadata=OPTIONAL)
+    folds: int | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)

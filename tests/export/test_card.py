@@ -46,6 +46,18 @@ def test_card_claims_patients_of_their_own_only_where_they_were_split(
     assert f"| positive | Parasitized at a probability of 0.3 or more ({rule}) |" in card
 
 
+def test_card_says_whose_figures_it_shows_where_all_images_were_trained_on() -> None:
+    manifest = _manifest()
+    assert manifest.evaluation is not None
+    folds = dataclasses.replace(manifest.evaluation, folds=5)
+    card = _card(dataclasses.replace(manifest, evaluation=folds))
+    assert "not of this model, which was trained on all images, but of 5 of the same recipe" in card
+    assert "on the answers of a cross-validation's folds" in card
+    assert "image files (trained on, not calibrated on)" in card
+    assert "from other patients than parity's; " in card
+    assert "held-out" not in card
+
+
 def test_card_says_which_decision_each_figure_is_of() -> None:
     card = _card(_manifest())
     assert "| accuracy (of the likeliest label) | 0.900 (0.800 to 0.950) |" in card
@@ -65,4 +77,4 @@ def test_card_says_which_decision_each_figure_is_of() -> None:
     ],
 )
 def test_rule_of_the_threshold_is_said_in_words(rule: str, words: str) -> None:
-    assert rule_words(rule, people=True) == words
+    assert rule_words(rule, "the validation patients") == words

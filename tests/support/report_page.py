@@ -10,7 +10,8 @@ import numpy as np
 from edgecell_runtime.heads import Head
 from edgecell_runtime.manifest import Evaluation, Figure
 from edgecell_runtime.preprocess import PreprocessSpec
-from edgecell_train.runs import ANSWERS, SPLIT, DataRecord, Run, RunRecord, csv_text
+from edgecell_train.run_record import DataRecord, RunRecord
+from edgecell_train.runs import ANSWERS, SPLIT, Run, csv_text
 from support.pictures import encoded, gradient
 
 LABELS = ("Parasitized", "Uninfected")

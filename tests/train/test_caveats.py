@@ -14,7 +14,8 @@ from edgecell_train.caveats import (
     has_own_test_part,
     lone_images_note,
 )
-from edgecell_train.runs import DataRecord, SplitRow
+from edgecell_train.run_record import DataRecord
+from edgecell_train.runs import SplitRow
 
 LABELS = ("Parasitized", "Uninfected")
 PATIENTS = [f"P{i // 10}" for i in range(200)]

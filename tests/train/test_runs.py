@@ -12,7 +12,7 @@ from support.tiny_training import PATIENTS, SPEC, build_tiny
 
 from edgecell_export.known_images import read_known
 from edgecell_runtime.errors import DataError, RunError
-from edgecell_train import run_writing, training
+from edgecell_train import findings, run_writing
 from edgecell_train.carried import source_of
 from edgecell_train.config import Optimizer
 from edgecell_train.config_files import scalars
@@ -244,7 +244,7 @@ def test_versions_are_of_the_libraries_that_are_installed(monkeypatch: pytest.Mo
             raise metadata.PackageNotFoundError(name)
         return "1.2.3"
 
-    monkeypatch.setattr(training.metadata, "version", version)
-    found = training._versions()
+    monkeypatch.setattr(findings.metadata, "version", version)
+    found = findings._versions()
     assert found["keras"] == "1.2.3"
     assert not any(name.startswith("tensorflow") for name in found)

@@ -1,16 +1,14 @@
 """What of a run travels inside an exported model, which may be a few kilobytes itself."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from edgecell_runtime.codec import Scalar
 from edgecell_runtime.manifest import Evaluation, Figure, Source
 from edgecell_train.config import TrainConfig
 from edgecell_train.config_files import scalars
 from edgecell_train.presets import PRESETS
-
-if TYPE_CHECKING:
-    from edgecell_train.runs import RunRecord
+from edgecell_train.run_record import RunRecord
 
 _MADE_WITH: Final = ("edgecell", "tensorflow", "tensorflow-cpu", "jax", "keras", "numpy")
 """What weights depend on; a run knows more of its libraries."""
@@ -19,7 +17,7 @@ _DECIMALS: Final = 5
 """Of a figure, whose interval is some hundredths wide."""
 
 
-def source_of(record: "RunRecord") -> Source:
+def source_of(record: RunRecord) -> Source:
     """Where a model came from: of the options those that are not its preset's recipe."""
     return Source(
         weights_sha256=record.weights_sha256,
@@ -32,7 +30,7 @@ def source_of(record: "RunRecord") -> Source:
     )
 
 
-def evaluation_of(record: "RunRecord") -> Evaluation:
+def evaluation_of(record: RunRecord) -> Evaluation:
     """The figures on the test patients, rounded."""
     values: dict[str, Any] = {
         name: _rounded(value) if isinstance(value, Figure) else value
@@ -41,7 +39,7 @@ def evaluation_of(record: "RunRecord") -> Evaluation:
     return Evaluation(**values)
 
 
-def _own_options(record: "RunRecord") -> Mapping[str, Scalar]:
+def _own_options(record: RunRecord) -> Mapping[str, Scalar]:
     preset = PRESETS.get(record.preset)
     usual = scalars(TrainConfig() if preset is None else preset.recipe)
     return {

@@ -10,7 +10,8 @@ from edgecell_runtime.manifest import Evaluation, Figure
 from edgecell_runtime.set_parts import part_of_folder
 from edgecell_runtime.wording import counted
 from edgecell_train.config import SplitRule
-from edgecell_train.runs import DataRecord, SplitRow
+from edgecell_train.run_record import DataRecord
+from edgecell_train.runs import SplitRow
 from edgecell_train.statistics import Tested
 
 _GUESSING: Final = 0.5

@@ -211,7 +211,7 @@ _Places = dict[tuple[str, str, int], int]
 def _places(run: Run) -> _Places:
     counts: Counter[tuple[str, str]] = Counter()
     places = {}
-    for row, answer in enumerate(run.answers()):
+    for row, answer in enumerate(run.tested_answers()):
         key = (answer.image.sha256, answer.image.label)
         places[*key, counts[key]] = row
         counts[key] += 1

@@ -176,6 +176,9 @@ class TrainConfig:
             many published results were made, although that gives figures that are too good.
         folds: Of a cross-validation, each of which is tested on once; 0 for a single split.
         fold: The one of the folds that is tested on, from 1 on; 0 for each of them in turn.
+        refit: Folder of a finished cross-validation, whose recipe is trained on all images: there
+            is no validation or test part, and the figures, the temperature and the threshold are
+            those of the folds' answers; empty for an ordinary training.
         seed: Of the split, the weights, the order and the augmentation.
         epochs: Passes over the training images.
         batch_size: Images a step.
@@ -199,6 +202,7 @@ class TrainConfig:
     split: SplitRule = "patient"
     folds: int = 0
     fold: int = 0
+    refit: str = ""
     seed: int = 0
     epochs: int = 10
     batch_size: int = 32

@@ -65,6 +65,10 @@ def _check_split(config: TrainConfig) -> None:
     _require("folds", folds, folds == 0 or folds >= 2, "2 or more, or 0 for a single split")
     if fold and not folds:
         raise UsageError(f"fold is {fold}, and there are no folds. Set folds too, or leave it out.")
+    if folds and config.refit:
+        raise UsageError(
+            "refit trains on all images at once, and folds deals them out; leave one of them out."
+        )
     _require("fold", fold, 0 <= fold <= folds, f"1 to {folds}, which are the folds, or 0 for all")
 
 

@@ -23,7 +23,7 @@ from edgecell_train.config import TrainConfig
 
 CONFIG: Final = "config.toml"
 
-PATHS: Final = ("data", "patients", "disputed", "teachers")
+PATHS: Final = ("data", "patients", "disputed", "teachers", "refit")
 """Options that are paths; ``model`` may be one."""
 
 _MAX_BYTES: Final = 1 << 20

@@ -8,12 +8,13 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecell_runtime.errors import DataError, RunError
+from edgecell_runtime import codec
+from edgecell_runtime.errors import DataError, ManifestError, RunError, UsageError
 from edgecell_runtime.manifest import Evaluation, Figure
 from edgecell_train import figures
 from edgecell_train.bootstrap import Groups, figure, resample
@@ -140,6 +141,27 @@ def stored_config(folder: Path) -> TrainConfig:
     return merged(TrainConfig(), [read_config(folder / CONFIG)])
 
 
+def read_result(folder: Path) -> CrossValidation:
+    """What the folds said together.
+
+    Args:
+        folder: Of a cross-validation, or of a refit, which keeps a copy.
+
+    Raises:
+        UsageError: It is not there: the cross-validation is not finished.
+        RunError: It cannot be read.
+    """
+    try:
+        return codec.loads(CrossValidation, (folder / RESULT).read_bytes(), RESULT)
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"{folder} is not finished; expected a cross-validation with all its folds. Go on with "
+            f"it: edgecell train --resume {folder}"
+        ) from error
+    except (ManifestError, OSError) as error:
+        raise RunError(f"{folder / RESULT} cannot be read: {error}") from error
+
+
 def find_fold(folder: Path, config: TrainConfig, number: int) -> Run | None:
     """A finished fold; None where it is not finished.
 
@@ -227,13 +249,13 @@ def pooled_evaluation(folds: Sequence[Tested], seed: int = 0) -> Evaluation:
         by_threshold = figures.of_decisions(groups, marked, decided, 0.5)
         found |= {name: by_threshold[name] for name in _BY_THRESHOLD}
     resampled = resample(groups, list(found.values()), seed, RESAMPLES)
-    by_name = {
+    by_name: dict[str, Any] = {
         name: figure(statistic, values)
         for (name, statistic), values in zip(found.items(), resampled, strict=True)
     }
     accuracy = by_name.pop("accuracy")
     assert accuracy is not None, "there is at least one image"
-    return Evaluation(len(pooled.truth), groups.patients, accuracy, **by_name)
+    return Evaluation(len(pooled.truth), groups.patients, accuracy, **by_name, folds=len(folds))
 
 
 def _together(folds: Sequence[Tested]) -> Tested:

@@ -16,7 +16,7 @@ from edgecell_runtime.errors import DataError, UsageError
 from edgecell_runtime.heads import Head
 from edgecell_runtime.preprocess import PreprocessSpec
 from edgecell_train.config import Distillation, TrainConfig
-from edgecell_train.cross_validation import fold_name, is_cross_validation
+from edgecell_train.cross_validation import fold_name, is_cross_validation, stored_config
 from edgecell_train.labelling import Labelling
 from edgecell_train.preparing import Work
 from edgecell_train.presets.base import KerasModel
@@ -52,13 +52,13 @@ def find_teachers(config: TrainConfig) -> tuple[Run, ...]:
 
     Args:
         config: Its ``teachers`` are runs, or folders of cross-validations, of which the fold that
-            is trained is taken.
+            is trained is taken; all of them in a refit.
 
     Raises:
         UsageError: One is a cross-validation, and no fold is trained.
         RunError: There is no such run, or it is damaged.
     """
-    return tuple(_find(Path(name), config) for name in config.teachers)
+    return tuple(run for name in config.teachers for run in _find(Path(name), config))
 
 
 def load_teachers(runs: Sequence[Run], work: Work) -> tuple[Teacher, ...]:
@@ -162,15 +162,18 @@ def _resized(ops: Any, pixels: Tensor, shape: tuple[int | None, ...]) -> Tensor:
     )
 
 
-def _find(path: Path, config: TrainConfig) -> Run:
+def _find(path: Path, config: TrainConfig) -> list[Run]:
     if not is_cross_validation(path):
-        return find_run(path)
+        return [find_run(path)]
+    if config.refit:
+        folds = range(1, stored_config(path).folds + 1)
+        return [find_run(path / fold_name(number)) for number in folds]
     if not config.fold:
         raise UsageError(
             f"--teacher {path} is a cross-validation, whose folds were trained on each other's "
             "test patients. Train with the same --folds, or name one of its folds."
         )
-    return find_run(path / fold_name(config.fold))
+    return [find_run(path / fold_name(config.fold))]
 
 
 def _require_fitting(run: Run, work: Work) -> None:

@@ -99,7 +99,7 @@ def explained(run: Run) -> list[Explained]:
 
 
 def _chosen(run: Run) -> list[Answer]:
-    answers = by_lot(run.answers(), run.record)
+    answers = by_lot(run.tested_answers(), run.record)
     right = [answer for answer in answers if is_right(answer, run.record)]
     wrong = [answer for answer in answers if not is_right(answer, run.record)]
     return right[:_EACH] + wrong[:_EACH]

@@ -23,6 +23,8 @@ from edgecell_train.variables import values_of
 __all__ = ["EpochRecord", "Fitted", "LabelledPixels", "Progress", "Subject", "fit"]
 
 _FEW_IMAGES = 1000
+_NEVER = (None, None)
+"""Loss and accuracy where they are not measured."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ Progress = Callable[[int, int, str], None]
 def fit(
     subject: Subject,
     training: LabelledPixels,
-    validation: LabelledPixels,
+    validation: LabelledPixels | None,
     progress: Progress,
     unfinished: Unfinished | None = None,
 ) -> Fitted:
@@ -88,7 +90,7 @@ def fit(
     Args:
         subject: What to train, and how.
         training: Images to train on.
-        validation: Images to choose the best epoch on.
+        validation: Images to choose the best epoch on; None where the last one is kept.
         progress: Follows the steps.
         unfinished: Where the state is kept, and what was kept there goes on; None keeps none.
 
@@ -126,7 +128,7 @@ class _Loop:
     trainer: Trainer
     config: TrainConfig
     training: LabelledPixels
-    validation: LabelledPixels
+    validation: LabelledPixels | None
     history: list[EpochRecord] = field(default_factory=list)
     kept: list[NDArray[np.generic]] = field(default_factory=list)
 
@@ -134,7 +136,7 @@ class _Loop:
         self._reestimates = self.config.reestimate_averages and averages.has_averages(
             self.trainer.model
         )
-        self._keeps_best = self.config.stopping.keep == "best"
+        self._keeps_best = self.config.stopping.keep == "best" and self.validation is not None
 
     @property
     def is_over(self) -> bool:
@@ -158,16 +160,15 @@ class _Loop:
         self._require_finite("training loss", loss)
         # The last step of an epoch can spoil the weights after the loss was taken.
         self._require_finite("largest weight", self.trainer.largest_weight())
-        before: tuple[float, float] | tuple[None, None] = (None, None)
         left = averages.current(self.trainer.model)
+        before = self._validated() if self._reestimates and self._validation_is_cheap else _NEVER
         if self._reestimates:
-            if self._validation_is_cheap:
-                before = self.trainer.validate(self.validation)
             averages.reestimate(self.trainer.model, self.training)
-        after = self.trainer.validate(self.validation)
-        self._require_finite("validation loss", after[0])
+        after = self._validated()
+        if after[0] is not None:
+            self._require_finite("validation loss", after[0])
         if before[0] is not None and not np.isfinite(before[0]):
-            before = (None, None)
+            before = _NEVER
         self.history.append(EpochRecord(epoch, loss, accuracy, *after, *before))
         if self.kept_epoch == epoch:
             self.kept = values_of(self.trainer.model.weights)
@@ -200,8 +201,13 @@ class _Loop:
             ) from error
         self.history, self.kept = list(state.history), state.kept
 
+    def _validated(self) -> tuple[float, float] | tuple[None, None]:
+        return _NEVER if self.validation is None else self.trainer.validate(self.validation)
+
     @property
     def _validation_is_cheap(self) -> bool:
+        if self.validation is None:
+            return False
         # A step costs about three answers: a fifth of the images is less than a tenth of an epoch.
         return len(self.validation) * 5 <= len(self.training) or len(self.training) <= _FEW_IMAGES
 
@@ -214,7 +220,7 @@ class _Loop:
 
     def _report(self, progress: Progress, epoch: int, steps: int, accuracy: float) -> None:
         words = f"epoch {epoch}/{self.config.epochs}, accuracy {accuracy:.3f}"
-        if self.history:
+        if self.history and self.history[-1].validation_accuracy is not None:
             words += f", validation {self.history[-1].validation_accuracy:.3f}"
         done = (epoch - 1) * self.trainer.steps + steps
         progress(done, self.config.epochs * self.trainer.steps, words)

@@ -18,8 +18,8 @@ class EpochRecord:
             dropout, smoothed labels, class weights and penalties.
         accuracy: On the same images, while the weights changed.
         validation_loss: Cross-entropy of the plain model's answers on the validation images,
-            without penalties or smoothed labels.
-        validation_accuracy: Of the same answers.
+            without penalties or smoothed labels; None where there are no validation images.
+        validation_accuracy: Of the same answers; None likewise.
         validation_loss_before: The validation loss with BatchNormalization's averages as the steps
             left them; None where they were not estimated anew, or this was not measured.
         validation_accuracy_before: The validation accuracy with those.
@@ -28,17 +28,16 @@ class EpochRecord:
     epoch: int
     loss: float
     accuracy: float
-    validation_loss: float
-    validation_accuracy: float
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
     validation_loss_before: float | None = None
     validation_accuracy_before: float | None = None
 
 
 def best_epoch(history: Sequence[EpochRecord]) -> int:
-    """The first epoch with the lowest validation loss; 0 where there is none."""
-    if not history:
-        return 0
-    return min(history, key=lambda record: record.validation_loss).epoch
+    """The first epoch with the lowest validation loss; 0 where none was validated."""
+    losses = [(r.validation_loss, r.epoch) for r in history if r.validation_loss is not None]
+    return min(losses)[1] if losses else 0
 
 
 def has_stalled(history: Sequence[EpochRecord], patience: int) -> bool:
@@ -53,6 +52,8 @@ def plateaus(history: Sequence[EpochRecord], patience: int) -> int:
     """
     lowest, waited, found = float("inf"), 0, 0
     for record in history:
+        if record.validation_loss is None:
+            continue
         if record.validation_loss < lowest:
             lowest, waited = record.validation_loss, 0
             continue
@@ -71,6 +72,8 @@ def averages_note(kept: EpochRecord) -> str:
     loss, accuracy = kept.validation_loss_before, kept.validation_accuracy_before
     if loss is None or accuracy is None:
         return ""
+    assert kept.validation_loss is not None
+    assert kept.validation_accuracy is not None
     note = (
         "BatchNormalization's averages were estimated anew at the end of every epoch (Wu and "
         f"Johnson 2021). In the kept epoch, {kept.epoch}, that changed the validation loss from "
@@ -94,8 +97,9 @@ def read_history(path: Path) -> tuple[EpochRecord, ...]:
     """Reads the history that a run keeps; empty where the file is not there.
 
     Args:
-        path: ``history.csv`` of the run; the columns ``..._before`` may be missing, as earlier
-            versions did not write them.
+        path: ``history.csv`` of the run. The columns ``validation_...`` may be empty, where there
+            were no validation images; ``..._before`` may be missing, as earlier versions did not
+            write them.
 
     Raises:
         RunError: It cannot be read, or is damaged.
@@ -115,13 +119,6 @@ def _epoch(row: Mapping[str, str]) -> EpochRecord:
     optional = {
         field.name: float(row[field.name])
         for field in fields(EpochRecord)
-        if field.name.endswith("_before") and row.get(field.name)
+        if field.name.startswith("validation_") and row.get(field.name)
     }
-    return EpochRecord(
-        int(row["epoch"]),
-        float(row["loss"]),
-        float(row["accuracy"]),
-        float(row["validation_loss"]),
-        float(row["validation_accuracy"]),
-        **optional,
-    )
+    return EpochRecord(int(row["epoch"]), float(row["loss"]), float(row["accuracy"]), **optional)

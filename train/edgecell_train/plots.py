@@ -1,5 +1,6 @@
 """Plots of trainings: loss and accuracy by epoch, of one run and of several."""
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Final
@@ -32,7 +33,7 @@ BEFORE: Final = "validation, averages as the steps left them"
 
 
 def history(records: Sequence[EpochRecord], kept_epoch: int = 0) -> bytes:
-    """Loss and accuracy over the epochs, training and validation, as PNG.
+    """Loss and accuracy over the epochs, training and, where there is one, validation, as PNG.
 
     Where the validation was also measured with BatchNormalization's averages as the steps left
     them, it is shown dashed: what training would have looked like without the re-estimation.
@@ -51,7 +52,9 @@ def history(records: Sequence[EpochRecord], kept_epoch: int = 0) -> bytes:
     for axes, name in zip(pair, ("loss", "accuracy"), strict=True):
         for prefix, label, color, line in curves:
             values = _values(records, name, prefix)
-            _curve(axes, records, values, {"color": color, "linestyle": line, "label": label})
+            if not all(map(math.isnan, values)):
+                look = {"color": color, "linestyle": line, "label": label}
+                _curve(axes, records, values, look)
         if kept_epoch:
             axes.axvline(kept_epoch, color=CHOSEN, linewidth=1, linestyle=":", label="kept epoch")
     _worded(pair, "Loss", "Accuracy")

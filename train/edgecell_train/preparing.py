@@ -121,8 +121,10 @@ def prepare(images: LabelledImages, job: Job, runs: Path, watcher: Watcher) -> W
 
 
 def _parts(job: Job, decoded: Decoded) -> NDArray[np.str_]:
-    """The split, from the cache where it was dealt before."""
+    """The split, from the cache where it was dealt before; all are trained on in a refit."""
     config, images = job.config, decoded.images
+    if config.refit:
+        return np.full(len(images), "training", dtype="<U10")
     labels, given = [image.label for image in images], [image.part for image in images]
     known = [None if config.split == "image" else image.patient for image in images]
     groups = kept_together(known, decoded.sha256, given)

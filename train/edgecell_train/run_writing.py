@@ -1,58 +1,35 @@
 """Writing a run's folder."""
 
 import warnings
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgecell_export.tensorflow import import_keras
 from edgecell_runtime import codec
 from edgecell_train import plots
-from edgecell_train.config import TrainConfig
 from edgecell_train.config_files import CONFIG, toml_text
+from edgecell_train.cross_validation import RESULT
 from edgecell_train.decoding import Decoded
-from edgecell_train.fitting import EpochRecord, Fitted
+from edgecell_train.findings import Answered, Findings
+from edgecell_train.fitting import EpochRecord
 from edgecell_train.patient_table import patient_rows, patients_csv
 from edgecell_train.presets.base import KerasModel
+from edgecell_train.run_record import RunRecord
 from edgecell_train.runs import (
     ANSWERS,
     HISTORY,
+    OUT_OF_FOLD,
     RECORD,
     SPLIT,
     SPLIT_COLUMNS,
-    RunRecord,
     csv_text,
 )
-from edgecell_train.statistics import Tested
 from edgecell_train.tested_runs import UNCALIBRATED, write_disputed
 
 PATIENTS: Final = "patients.csv"
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What a training found, besides its record.
-
-    Attributes:
-        config: Every option.
-        fitted: The model and its history.
-        decoded: The images.
-        parts: str (n,), the part of the split of each image.
-        tested: The answers on the test images, calibrated.
-        uncalibrated: float64 (n, labels), the same before the temperature.
-        disputed: Names of images whose label somebody disputes.
-    """
-
-    config: TrainConfig
-    fitted: Fitted
-    decoded: Decoded
-    parts: NDArray[np.str_]
-    tested: Tested
-    uncalibrated: NDArray[np.float64]
-    disputed: tuple[str, ...] = ()
 
 
 def write_run(folder: Path, record: RunRecord, found: Findings) -> None:
@@ -63,16 +40,20 @@ def write_run(folder: Path, record: RunRecord, found: Findings) -> None:
     """
     folder.mkdir()
     (folder / RECORD).write_text(codec.dumps(record, indent=2), encoding="utf-8")
-    (folder / CONFIG).write_text(toml_text(found.config), encoding="utf-8")
+    work = found.work
+    (folder / CONFIG).write_text(toml_text(work.job.config), encoding="utf-8")
     save_model(found.fitted.model, folder / f"{record.preset}.keras")
-    decoded = found.decoded
-    rows = list(zip(decoded.images, decoded.sha256, found.parts, strict=True))
+    decoded = work.decoded
+    rows = list(zip(decoded.images, decoded.sha256, work.parts, strict=True))
     _write_csv(
         folder / SPLIT,
         SPLIT_COLUMNS,
         [(image.name, image.label, image.patient, part, sha) for image, sha, part in rows],
     )
-    _write_answers(folder / ANSWERS, record, found)
+    _write_answers(folder / ANSWERS, record, decoded, found.answered)
+    if found.folds is not None and found.out_of_fold is not None:
+        _write_answers(folder / OUT_OF_FOLD, record, decoded, found.out_of_fold)
+        _write_text(folder / RESULT, codec.dumps(found.folds, indent=2) + "\n")
     history = found.fitted.history
     columns = tuple(field.name for field in fields(EpochRecord))
     _write_csv(folder / HISTORY, columns, [astuple(epoch) for epoch in history])
@@ -82,15 +63,14 @@ def write_run(folder: Path, record: RunRecord, found: Findings) -> None:
         write_disputed(folder, found.disputed)
 
 
-def _write_answers(path: Path, record: RunRecord, found: Findings) -> None:
+def _write_answers(path: Path, record: RunRecord, decoded: Decoded, answered: Answered) -> None:
     """The calibrated answers, which exports are held against; where they differ, both."""
     columns = ["name", "sha256", "label", *(f"p({label})" for label in record.labels)]
-    answers = found.tested.probabilities
+    answers = answered.probabilities
     if record.temperature != 1:
         columns += [UNCALIBRATED.format(label=label) for label in record.labels]
-        answers = np.concatenate([answers, found.uncalibrated], axis=1)
-    decoded, tested = found.decoded, np.flatnonzero(found.parts == "test")
-    images = [(decoded.images[i], decoded.sha256[i]) for i in tested]
+        answers = np.concatenate([answers, answered.uncalibrated], axis=1)
+    images = [(decoded.images[i], decoded.sha256[i]) for i in answered.rows]
     _write_csv(
         path,
         tuple(columns),

@@ -4,104 +4,33 @@ import csv
 import hashlib
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from edgecell_export.source import Answer, Evidence, KnownImage, SourceModel
 from edgecell_runtime import codec
-from edgecell_runtime.codec import Scalar
 from edgecell_runtime.errors import DataError, ManifestError, RunError
-from edgecell_runtime.heads import Head
 from edgecell_runtime.labelled import LabelledImages
-from edgecell_runtime.manifest import Evaluation
-from edgecell_runtime.preprocess import PreprocessSpec
 from edgecell_train.carried import evaluation_of, source_of
+from edgecell_train.evidence_parts import evidence_parts
 from edgecell_train.hdf5_images import open_data
 from edgecell_train.keras_files import load_keras_file
+from edgecell_train.run_record import RunRecord
 from edgecell_train.split import PARTS
 from edgecell_train.variables import values_of
 
 RECORD: Final = "run.json"
 SPLIT: Final = "split.csv"
 ANSWERS: Final = "answers.csv"
+OUT_OF_FOLD: Final = "out-of-fold.csv"
 HISTORY: Final = "history.csv"
 DRAWN_CELLS: Final = "drawn-cells.zip"
 LATEST: Final = "latest"
 DEFAULT_RUNS: Final = Path("runs")
 
 SPLIT_COLUMNS: Final = ("name", "label", "patient", "part", "sha256")
-
-
-@dataclass(frozen=True)
-class DataRecord:
-    """The labelled images of a run.
-
-    Attributes:
-        location: Folder or zip; relative to the run where it lies inside.
-        sha256: Over the readable images' names and bytes.
-        images: Readable images.
-        patients: Patients that they come from; 0 where none is known.
-        without_patient: Images whose patient is unknown.
-        unreadable: Names of images that could not be read.
-        notes: Sentences on what was ignored.
-        drawn: Whether the program drew them.
-    """
-
-    location: str
-    sha256: str
-    images: int
-    patients: int
-    without_patient: int
-    unreadable: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    drawn: bool = False
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """What a run says of itself, in ``run.json``.
-
-    Attributes:
-        preset: Name of the preset.
-        configuration: Every option of the training under its dotted name, paths left out.
-        seed: Of split, weights and order.
-        labels: In the order of the model's classes.
-        positive_label: What a positive decision means, if anything.
-        preprocessing: Of the images.
-        head: Of the model.
-        data: The images.
-        weights_sha256: Of the trained weights.
-        versions: Of the libraries.
-        time: When training ended, ISO 8601, UTC.
-        evaluation: On the test patients.
-        kept_epoch: The epoch whose weights were kept.
-        temperature: Divides the logits; fitted on the validation patients.
-        threshold: Of the decision, on the positive label's probability.
-        threshold_rule: How that was chosen.
-        training_notes: Sentences on how training went.
-        schema_version: 1.
-    """
-
-    preset: str
-    configuration: Mapping[str, Scalar]
-    seed: int
-    labels: tuple[str, ...]
-    positive_label: str | None
-    preprocessing: PreprocessSpec
-    head: Head
-    data: DataRecord
-    weights_sha256: str
-    versions: Mapping[str, str]
-    time: str
-    evaluation: Evaluation
-    kept_epoch: int = 0
-    temperature: float = 1.0
-    threshold: float = 0.5
-    threshold_rule: str = "fixed"
-    training_notes: tuple[str, ...] = ()
-    schema_version: Literal[1] = 1
 
 
 @dataclass(frozen=True)
@@ -149,22 +78,47 @@ class Run:
             rows.append(SplitRow(image, row["part"]))
         return rows
 
+    @property
+    def is_refit(self) -> bool:
+        """Whether all images were trained on, and the figures are those of other models."""
+        return self.record.evaluation.folds is not None
+
+    @property
+    def tested_file(self) -> Path:
+        """The answers that the figures are of."""
+        return self.folder / (OUT_OF_FOLD if self.is_refit else ANSWERS)
+
     def answers(self) -> list[Answer]:
-        """The model's stored answers on the test images.
+        """The model's own stored answers, which exports are held against: on the test images.
+
+        Where all images were trained on, on some of those; see ``evidence_parts``.
 
         Raises:
             RunError: The file is missing or damaged.
         """
+        return self._read_answers(self.folder / ANSWERS)
+
+    def tested_answers(self) -> list[Answer]:
+        """The stored answers that the figures are of: on the test images.
+
+        Where all images were trained on, those of the folds' models on all images.
+
+        Raises:
+            RunError: The file is missing or damaged.
+        """
+        return self._read_answers(self.tested_file)
+
+    def _read_answers(self, path: Path) -> list[Answer]:
         labels = self.record.labels
         columns = ("name", "sha256", "label", *(f"p({label})" for label in labels))
         answers = []
-        for row in _read_csv(self.folder / ANSWERS, columns):
+        for row in _read_csv(path, columns):
             try:
                 probabilities = tuple(float(row[f"p({label})"]) for label in labels)
             except ValueError as error:
-                raise RunError(f"{self.folder / ANSWERS} is damaged: {error}.") from error
+                raise RunError(f"{path} is damaged: {error}.") from error
             if row["label"] not in labels or not all(0 <= p <= 1 for p in probabilities):
-                raise RunError(f"{self.folder / ANSWERS} is damaged: it has the row {row}.")
+                raise RunError(f"{path} is damaged: it has the row {row}.")
             image = KnownImage(row["name"], row["sha256"], row["label"])
             answers.append(Answer(image, probabilities))
         return answers
@@ -186,7 +140,7 @@ class Run:
 
     def evidence(self, images: LabelledImages) -> Evidence:
         """What an export of the run rests on."""
-        rows = self.split()
+        rows = self._evidence_rows()
         by_name = {row.image.name: row.image for row in rows}
         parts = {
             part: [row.image for row in rows if row.part == part]
@@ -197,6 +151,20 @@ class Run:
             for answer in self.answers()
         ]
         return Evidence(images, parts["training"], held_out, self.record.seed, parts["validation"])
+
+    def _evidence_rows(self) -> list[SplitRow]:
+        rows, record = self.split(), self.record
+        if not self.is_refit:
+            return rows
+        images = [row.image for row in rows]
+        parts = evidence_parts(
+            [image.label for image in images],
+            [image.patient for image in images],
+            [image.sha256 for image in images],
+            record.seed,
+            "image" if record.configuration.get("split") == "image" else "patient",
+        )
+        return [SplitRow(image, str(part)) for image, part in zip(images, parts, strict=True)]
 
     def source_model(self) -> SourceModel:
         """Loads the trained model and what its manifest needs; imports Keras.

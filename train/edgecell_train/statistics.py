@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,7 +140,7 @@ def evaluate_tested(tested: Tested, seed: int = 0, resamples: int = 2000) -> Eva
     groups = Groups.of(tested.patients)
     found = statistics_of(tested, groups)
     resampled = resample(groups, list(found.values()), seed, resamples)
-    by_name = {
+    by_name: dict[str, Any] = {
         name: figure(statistic, values)
         for (name, statistic), values in zip(found.items(), resampled, strict=True)
     }

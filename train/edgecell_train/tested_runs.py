@@ -13,7 +13,8 @@ from edgecell_export.source import Answer
 from edgecell_runtime.errors import RunError
 from edgecell_runtime.files import write_text
 from edgecell_runtime.heads import Head
-from edgecell_train.runs import ANSWERS, Run, RunRecord, csv_text
+from edgecell_train.run_record import RunRecord
+from edgecell_train.runs import Run, csv_text
 from edgecell_train.statistics import Tested
 
 DISPUTED: Final = "disputed.csv"
@@ -24,14 +25,14 @@ UNCALIBRATED: Final = "uncalibrated({label})"
 
 
 def tested_of(run: Run) -> Tested:
-    """The answers of a run on its test images, with the patients, in the order of the file.
+    """The answers that a run's figures are of, with the patients, in the order of the file.
 
     Raises:
         RunError: The run is damaged.
     """
-    record, answers = run.record, run.answers()
+    record, answers = run.record, run.tested_answers()
     if not answers:
-        raise RunError(f"{run.folder / ANSWERS} is damaged: it has no rows.")
+        raise RunError(f"{run.tested_file} is damaged: it has no rows.")
     patients = {row.image.name: row.image.patient for row in run.split()}
     return Tested(
         truth=np.array([record.labels.index(answer.image.label) for answer in answers]),
@@ -44,10 +45,10 @@ def tested_of(run: Run) -> Tested:
 
 
 def uncalibrated_of(run: Run) -> NDArray[np.float64] | None:
-    """The probabilities on the test images before the temperature.
+    """The probabilities that ``tested_of`` gives, before the temperature.
 
     Returns:
-        float64 (n, labels), in the order of ``answers.csv``: as that holds them, or computed back
+        float64 (n, labels), in the order of the file: as that holds them, or computed back
         for a softmax or a sigmoid. None where neither is possible.
 
     Raises:
@@ -56,14 +57,12 @@ def uncalibrated_of(run: Run) -> NDArray[np.float64] | None:
     record = run.record
     columns = [UNCALIBRATED.format(label=label) for label in record.labels]
     try:
-        with (run.folder / ANSWERS).open(
-            encoding="utf-8", errors="surrogateescape", newline=""
-        ) as file:
+        with run.tested_file.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             reader = csv.DictReader(file)
             stored = set(columns) <= set(reader.fieldnames or ())
             rows = [[float(row[column]) for column in columns] for row in reader if stored]
     except (OSError, csv.Error, ValueError, TypeError) as error:
-        raise RunError(f"{run.folder / ANSWERS} is damaged: {error}.") from error
+        raise RunError(f"{run.tested_file} is damaged: {error}.") from error
     if stored:
         return np.array(rows, dtype=np.float64)
     if record.head.kind not in ("softmax", "sigmoid"):

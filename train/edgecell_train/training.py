@@ -5,56 +5,29 @@ import datetime
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecell_export.source import logits_of_outputs
 from edgecell_runtime.errors import DataError, RunError, TrainingError
 from edgecell_runtime.files import adding, replacing
 from edgecell_runtime.labelled import LabelledImages
-from edgecell_train import checkpoints, feeding, optimization
-from edgecell_train.caveats import chance_note
+from edgecell_train import checkpoints, optimization
 from edgecell_train.checkpoints import Unfinished, UnfinishedRecord
-from edgecell_train.config_files import scalars
-from edgecell_train.decisions import Decided, decide
 from edgecell_train.decoding import Decoded
-from edgecell_train.distilling import Teacher, find_teachers, load_teachers, teachers_note
-from edgecell_train.fitting import Fitted, Subject, fit
-from edgecell_train.history import averages_note
+from edgecell_train.distilling import Teacher, find_teachers, load_teachers
+from edgecell_train.findings import found_by_testing, found_out_of_fold, record_of
+from edgecell_train.fitting import Subject, fit
 from edgecell_train.labelling import positive_label
 from edgecell_train.preparing import Job, Watcher, Work, prepare
 from edgecell_train.presets.base import KerasModel
-from edgecell_train.run_writing import Findings, write_run
-from edgecell_train.runs import (
-    DRAWN_CELLS,
-    RECORD,
-    DataRecord,
-    Run,
-    RunRecord,
-    find_run,
-    point_latest,
-    weights_sha256,
-)
-from edgecell_train.same_images import alike_patients_note, copies_note
-from edgecell_train.split import leak_note
-from edgecell_train.statistics import Tested, evaluate_tested
+from edgecell_train.refitting import find_refit, out_of_fold
+from edgecell_train.run_record import RunRecord
+from edgecell_train.run_writing import write_run
+from edgecell_train.runs import DRAWN_CELLS, RECORD, Run, find_run, point_latest
 
 __all__ = ["Job", "Outcome", "Report", "Watcher", "finished_run", "positive_label", "train"]
-
-_LIBRARIES: Final = (
-    "edgecell",
-    "tensorflow",
-    "tensorflow-cpu",
-    "jax",
-    "keras",
-    "numpy",
-    "pillow",
-    "scikit-learn",
-)
 
 
 @dataclass(frozen=True)
@@ -65,7 +38,8 @@ class Outcome:
         run: The run that it left.
         decoded: The images, in memory.
         parts: str (n,), the part of the split of each image.
-        probabilities: float64 (test images, labels), the model's answers, calibrated.
+        probabilities: float64 (test images, labels), the model's answers, calibrated; of the
+            images in ``answers.csv``.
         notes: Sentences on what could not be done beside it.
     """
 
@@ -108,9 +82,10 @@ def train(
         RunError: The unfinished training is damaged.
         StorageError: The run could not be written; nothing was left of it.
     """
-    taught_by = find_teachers(job.config)
+    taught_by, refit = find_teachers(job.config), find_refit(job.config)
     work = prepare(images, job, runs, watcher)
     decoded = work.decoded
+    folds = None if refit is None else out_of_fold(refit, work)
     teachers = load_teachers(taught_by, work)
     unfinished = unfinished or checkpoints.begin(
         runs,
@@ -121,14 +96,16 @@ def train(
         fitted = fit(
             _subject(work, teachers, unfinished),
             work.part("training"),
-            work.part("validation"),
+            work.part("validation") if folds is None else None,
             watcher.stage("Training"),
             unfinished,
         )
         told = watcher.stage("Testing")
-        decided = _decide(work, fitted)
-        found = _findings(work, fitted, decided)
-        record = _record(work, fitted, decided, found.tested)
+        if folds is None:
+            found = found_by_testing(work, fitted)
+        else:
+            found = found_out_of_fold(work, fitted, folds)
+        record = record_of(found)
         told(1, 1, "")
         tried: list[Path] = []
 
@@ -152,7 +129,7 @@ def train(
         Run(folder.resolve(), record),
         decoded,
         work.parts,
-        found.tested.probabilities,
+        found.answered.probabilities,
         (note,) if note else (),
     )
 
@@ -231,99 +208,6 @@ def _require_same_data(unfinished: Unfinished, work: Work) -> None:
             f"The images are not those that {unfinished.folder} was training on: their hash has "
             "changed. Put those back, or train anew without --resume."
         )
-
-
-def _decide(work: Work, fitted: Fitted) -> Decided:
-    validation = work.part("validation")
-    labels, head = work.labelling.labels, work.labelling.head
-    logits = logits_of_outputs(feeding.answers(fitted.model, validation), head)
-    return decide(work.job.config.decision, head, labels, work.positive, validation.truth, logits)
-
-
-def _findings(work: Work, fitted: Fitted, decided: Decided) -> Findings:
-    """Tests the model, once."""
-    testing = work.part("test")
-    labels, head = work.labelling.labels, work.labelling.head
-    logits = logits_of_outputs(feeding.answers(fitted.model, testing), head)
-    tested = Tested(
-        testing.truth,
-        head.probabilities(logits, labels, decided.temperature),
-        work.patients("test"),
-        labels,
-        work.positive,
-        decided.threshold,
-    )
-    disputed = [image.name for image in work.decoded.images if image.name in work.job.disputed]
-    return Findings(
-        config=work.job.config,
-        fitted=fitted,
-        decoded=work.decoded,
-        parts=work.parts,
-        tested=tested,
-        uncalibrated=head.probabilities(logits, labels),
-        disputed=tuple(disputed),
-    )
-
-
-def _data_record(work: Work) -> DataRecord:
-    images, decoded, drawn = work.images, work.decoded, work.job.drawn
-    patients = [image.patient for image in decoded.images]
-    return DataRecord(
-        location=DRAWN_CELLS if drawn else str(images.location.resolve()),
-        sha256=decoded.data_sha256,
-        images=len(patients),
-        patients=len(set(patients) - {None}),
-        without_patient=patients.count(None),
-        unreadable=tuple(name for name, _ in decoded.unreadable),
-        notes=(*images.notes, *decoded.notes, *filter(None, [alike_patients_note(patients)])),
-        drawn=drawn,
-    )
-
-
-def _record(work: Work, fitted: Fitted, decided: Decided, tested: Tested) -> RunRecord:
-    job, patients = work.job, [image.patient for image in work.decoded.images]
-    evaluation = evaluate_tested(tested)
-    notes = (
-        leak_note(patients, work.parts),
-        copies_note(
-            work.decoded.sha256,
-            [image.label for image in work.decoded.images],
-            patients,
-            work.parts.tolist(),
-        ),
-        teachers_note(job.config),
-        averages_note(fitted.kept),
-        decided.note,
-        chance_note(evaluation, tested),
-    )
-    return RunRecord(
-        preset=job.preset.name,
-        configuration=scalars(job.config),
-        seed=job.config.seed,
-        labels=work.labelling.labels,
-        positive_label=work.positive,
-        preprocessing=work.spec,
-        head=work.labelling.head,
-        data=_data_record(work),
-        weights_sha256=weights_sha256(fitted.model),
-        versions=_versions(),
-        time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        evaluation=evaluation,
-        kept_epoch=fitted.kept_epoch,
-        temperature=decided.temperature,
-        threshold=decided.threshold,
-        threshold_rule=decided.rule,
-        training_notes=tuple(filter(None, notes)),
-    )
-
-
-def _versions() -> dict[str, str]:
-    """Of the libraries that are installed: with JAX there need not be a TensorFlow."""
-    versions = {}
-    for name in _LIBRARIES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
-    return versions
 
 
 @contextlib.contextmanager
