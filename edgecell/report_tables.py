@@ -89,6 +89,8 @@ def figure_rows(record: RunRecord, undisputed: Evaluation | None) -> list[Figure
         "0 is perfect, and chance alone makes it larger",
     }
     at = f" (decided from a probability of {record.threshold:.3g} on)"
+    if record.evaluation.folds is not None:
+        at = " (decided at each fold's own threshold)"
     without = dict(figures(undisputed)) if undisputed is not None else {}
     return [
         FigureRow(
