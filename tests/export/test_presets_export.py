@@ -6,11 +6,14 @@ them, behind factors that are negative too.
 
 import contextlib
 import hashlib
+import importlib.util
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import micro_engine
+import microcontroller
 import numpy as np
 import onnx
 import pytest
@@ -49,6 +52,8 @@ SPECS = {
 }
 LARGEST = {"cell-nano": 10_240, "cell-micro": 30_720, "cell-small": 102_400}
 """Bytes of the int8 TFLite file with its manifest, whatever the images' size."""
+LARGEST_ARENA = {"cell-nano": 32_768, "cell-micro": 49_152, "cell-small": 65_536}
+"""Bytes that TFLite Micro may need for it."""
 WITHOUT_POSITIVE_LABEL = ("mnist-cnn", "mlp")
 
 DIFFERENCE = {"float32": 1e-4, "static_int8": 0.15}
@@ -183,6 +188,31 @@ def test_preset_answers_on_a_device_as_its_keras_model_does(
             assert (found.positive is None) == (source.positive_label is None)
             labels.add(found.label)
     assert len(labels) >= 2  # the net does look at the image
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("tflite_micro") is None,
+    reason="TFLite Micro is not installed (--group microcontroller)",
+)
+@pytest.mark.parametrize("name", LARGEST_ARENA)
+def test_small_preset_runs_in_tflite_micro_at_its_full_size(
+    pictures: Callable[[str], Images], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    spec = find_preset(name).preprocessing
+    monkeypatch.setitem(SPECS, name, spec)
+    source, evidence = make_case(name, pictures(name))
+    with Exporter(source, evidence, runner=ConvertHere()) as exporter:
+        path = exporter.export(CONVERTERS["tflite"], RECIPES["static_int8"], tmp_path).path
+    images = list(evidence.images)[::5]
+    pixels = np.stack([spec.apply(evidence.images.read(image)) for image in images])
+    arena = micro_engine.smallest_arena(path, pixels)
+    assert math.prod(spec.shape) < arena.smallest <= LARGEST_ARENA[name]
+    found, _ = micro_engine.answer(path, pixels, arena.smallest)
+    wanted = microcontroller.plain_answers(path, pixels)
+    # One of a thousand answers is one step away: the last dense layer rounds otherwise.
+    assert np.abs(found.astype(int) - wanted).max() <= 1
+    assert np.ptp(found, axis=0).min() > 10  # the net does look at the image
 
 
 @pytest.mark.parametrize(
