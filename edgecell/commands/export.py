@@ -7,7 +7,7 @@ import typer
 
 from edgecell import console
 from edgecell.console import JsonOption, OutputOption
-from edgecell_export.kinds import GraphEnd, RangeRule, Target
+from edgecell_export.kinds import GraphEnd, Masking, RangeRule, Target
 
 
 def export(
@@ -36,6 +36,13 @@ def export(
         ),
     ] = None,
     head: Annotated[GraphEnd, typer.Option(help="What the graph ends in.")] = "logits",
+    masking: Annotated[
+        Masking | None,
+        typer.Option(
+            help="slide: the artifact paints the slide around a cell black before it looks; for "
+            "models of cells that stand on black."
+        ),
+    ] = None,
     batch: Annotated[
         int | None,
         typer.Option(help="Images a batch, 0 for open; TFLite takes 1, ONNX any, if not given."),
@@ -77,6 +84,7 @@ def export(
             batch=batch,
             ranges=ranges,
             calibration_images=calibration_images,
+            masking=masking,
             tolerance=tolerance,
         ),
     )

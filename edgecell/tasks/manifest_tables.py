@@ -1,7 +1,13 @@
 """An artifact's manifest as tables that people read."""
 
 from edgecell.console import Table
-from edgecell_export.card import evaluation_title, figure_text, figures, recipe_words
+from edgecell_export.card import (
+    MASKING_WORDS,
+    evaluation_title,
+    figure_text,
+    figures,
+    recipe_words,
+)
 from edgecell_runtime.artifact import Artifact
 from edgecell_runtime.heads import Head
 from edgecell_runtime.manifest import Manifest, Parity, ParityLimits
@@ -84,6 +90,7 @@ def _processing(manifest: Manifest) -> _Rows:
         ("colour", color),
         ("resize", f"{spec.interpolation}, with anti-aliasing; the aspect ratio is not kept"),
         ("behind transparency", f"RGB {', '.join(map(str, spec.background))}"),
+        *([("masking", MASKING_WORDS)] if spec.masking == "slide" else []),
     ]
     if spec.depth is not None:
         size = f"{spec.depth} x {spec.height} x {spec.width} voxels (depth x height x width)"

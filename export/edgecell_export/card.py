@@ -12,6 +12,8 @@ RESEARCH_USE = (
     "anyone's treatment."
 )
 
+MASKING_WORDS: Final = "the slide around the cell is painted with the background, after the resize"
+
 AT_THRESHOLD: Final = frozenset({"sensitivity", "specificity", "precision", "F1"})
 """Figures of decisions at the threshold."""
 
@@ -56,6 +58,8 @@ def _identity(
     if spec.depth is None:
         size = f"{spec.height} x {spec.width} pixels"
         yield "image", f"{size}, {spec.color_mode}, {spec.interpolation} resize"
+        if spec.masking == "slide":
+            yield "masking", MASKING_WORDS
     else:
         size = f"{spec.depth} x {spec.height} x {spec.width} voxels (depth x height x width)"
         yield "volume", f"{size}, {spec.color_mode}, not resized, NumPy's .npy"

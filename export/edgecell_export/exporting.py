@@ -86,6 +86,8 @@ class Exporter:
         say: Callable[[str], object] = lambda words: None,  # noqa: ARG005
     ) -> None:
         self._say = say
+        spec = options.preprocessing(source.preprocessing)
+        source = dataclasses.replace(source, preprocessing=spec)
         self._source, self._evidence, self._options = source, evidence, options
         self._sample: Sequence[Answer] = parity_sample(evidence)
         with contextlib.ExitStack() as stack:  # if this fails, it leaves nothing running

@@ -8,5 +8,8 @@ Target = Literal["any", "x86", "x86-vnni", "arm64"]
 RangeRule = Literal["min-max", "percentile", "mse"]
 """How a range follows from the values that calibration saw."""
 
+Masking = Literal["slide"]
+"""What is painted with the background before the graph; see ``PreprocessSpec``."""
+
 GraphEnd = Literal["logits", "probabilities"]
 """What a graph answers: logits for a head outside of it, or a head's probabilities."""

@@ -1,13 +1,15 @@
 """What can be asked of an export, beside its format and recipe."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Final
 
-from edgecell_export.kinds import GraphEnd, RangeRule, Target
+from edgecell_export.kinds import GraphEnd, Masking, RangeRule, Target
 from edgecell_export.known_images import CALIBRATION_COUNT, MINIMUM_CALIBRATION
 from edgecell_export.recipes import Recipe
 from edgecell_runtime.errors import UsageError
 from edgecell_runtime.manifest import ParityLimits
+from edgecell_runtime.preprocess import PreprocessSpec
 
 LARGEST_TOLERANCE: Final = 5.0
 
@@ -24,6 +26,7 @@ class ExportOptions:
         end: Whether the graph ends in logits or, head and temperature included, in probabilities.
         max_drop: Points of sensitivity or AUC times 100 that a recipe of integers may lose on
             validation patients; layers stay in float for it. None sets no such limit.
+        masking: What the artifact paints with the background before it looks; None for nothing.
         tolerance: Factor that widens every limit of parity; above 1 the artifact is marked.
     """
 
@@ -33,6 +36,7 @@ class ExportOptions:
     batch: int | None = None
     end: GraphEnd = "logits"
     max_drop: float | None = None
+    masking: Masking | None = None
     tolerance: float = 1.0
 
     def __post_init__(self) -> None:
@@ -101,6 +105,21 @@ class ExportOptions:
                 "1/256. Leave --head probabilities out, or take another recipe."
             )
 
+    def preprocessing(self, spec: PreprocessSpec) -> PreprocessSpec:
+        """A model's own with the masking that was asked for, which parity then judges.
+
+        Raises:
+            UsageError: It takes volumes, or images that are too large for masking.
+        """
+        if self.masking is None:
+            return spec
+        try:
+            return dataclasses.replace(spec, masking=self.masking)
+        except ValueError as error:
+            raise UsageError(
+                f"--masking {self.masking} does not fit this model: {error} Leave it out."
+            ) from error
+
     def mark(self, target: Target) -> str:
         """What a file's name says of options that make another file of the same recipe.
 
@@ -111,6 +130,7 @@ class ExportOptions:
             "" if target == "any" else target,
             "" if self.batch is None else f"batch{self.batch}",
             "" if self.end == "logits" else self.end,
+            "" if self.masking is None else "masking",
             "loosened" if self.tolerance > 1 else "",
         ]
         return "".join(f"-{part}" for part in parts if part)

@@ -2,7 +2,7 @@
 
 from dataclasses import field
 from functools import cached_property
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from edgecell_runtime.codec import OPTIONAL
 from edgecell_runtime.images import ImageSource, open_image
 from edgecell_runtime.records import dataclass
 from edgecell_runtime.volumes import MAX_VOXELS, read_volume
+
+MAX_MASKED_SIDE: Final = 256
+"""Pixels; masking follows a winding edge turn by turn, which takes long in larger images."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,9 @@ class PreprocessSpec:
         interpolation: Of the resize. ``bilinear`` is Pillow's, which widens its kernel when it
             makes an image smaller (anti-aliasing); the aspect ratio is not kept.
         background: RGB colour laid behind transparent pixels; cells stand on black.
+        masking: ``slide`` paints the slide around a cell, and other cells on it, with the
+            background, after the resize (see ``edgecell_runtime.masking``); a cell that stands on
+            the background already is left alone. None does nothing.
         depth: Slices that the graph takes, for a graph of volumes; None for one of images. Volumes
             have that size already (see ``edgecell_runtime.volumes``): nothing is converted or
             resized.
@@ -35,6 +41,7 @@ class PreprocessSpec:
     color_mode: Literal["RGB", "L"] = "RGB"
     interpolation: Literal["bilinear"] = "bilinear"
     background: tuple[int, int, int] = (0, 0, 0)
+    masking: Literal["slide"] | None = field(default=None, metadata=OPTIONAL)
     depth: int | None = field(default=None, metadata=OPTIONAL)
 
     def __post_init__(self) -> None:
@@ -49,6 +56,11 @@ class PreprocessSpec:
             )
         if not all(0 <= value <= 255 for value in self.background):
             raise ValueError(f"the background {self.background} is not a colour of 0 to 255 each.")
+        if self.masking is not None and not self._can_be_masked:
+            raise ValueError(
+                f"the slide is masked in images of at most {MAX_MASKED_SIDE} pixels a side, not in "
+                f"{' x '.join(map(str, self.shape[:-1]))}."
+            )
 
     @property
     def channels(self) -> int:
@@ -69,13 +81,14 @@ class PreprocessSpec:
                 ``edgecell_runtime.volumes.read_volume``.
 
         Returns:
-            uint8 of ``shape``, RGB or grey, 0-255; an array of that shape comes back as it is.
+            uint8 of ``shape``, RGB or grey, 0-255; an array of that shape is not resized, and
+            comes back as it is unless its slide is masked.
 
         Raises:
             ImageError: The image cannot be read, or is refused.
         """
         if type(source) is np.ndarray and source.shape == self.shape and source.dtype == np.uint8:
-            return source
+            return self._masked(source)
         if self.depth is not None:
             return read_volume(source, self.shape)
         image = open_image(source, self.background)
@@ -83,4 +96,21 @@ class PreprocessSpec:
             image = image.convert(self.color_mode)
         if image.size != (self.width, self.height):
             image = image.resize((self.width, self.height), Image.Resampling.BILINEAR)
-        return np.asarray(image, dtype=np.uint8).reshape(self.shape)
+        return self._masked(np.asarray(image, dtype=np.uint8).reshape(self.shape))
+
+    def _masked(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        if self.masking is None:
+            return pixels
+        from edgecell_runtime.masking import mask_slide
+
+        return mask_slide(pixels, self._graph_background)
+
+    @property
+    def _can_be_masked(self) -> bool:
+        return self.depth is None and max(self.height, self.width) <= MAX_MASKED_SIDE
+
+    @cached_property
+    def _graph_background(self) -> tuple[int, ...]:
+        """The background in the graph's channels."""
+        color = Image.new("RGB", (1, 1), self.background).convert(self.color_mode)
+        return tuple(np.asarray(color).ravel().tolist())

@@ -252,3 +252,25 @@ def test_limits_that_are_measured_are_the_loosened_ones(
     monkeypatch.setattr(exporting, "require_parity", seen.append)
     export(small_run, tmp_path, "tflite", tolerance=2)
     assert seen[0].limits == ExportOptions(tolerance=2).limits(FLOAT32)
+
+
+# Masking
+
+
+@FORMATS
+def test_artifact_masks_the_slide_when_that_was_asked_for(
+    small_run: SmallRun, tmp_path: Path, name: str
+) -> None:
+    exported = export(small_run, tmp_path, name, masking="slide")
+    assert exported.path.stem == "small-float32-masking"
+    assert "the slide around the cell is painted" in exported.card.read_text(encoding="utf-8")
+    pixels = small_run.pixels[0]
+    on_a_slide = np.where((pixels.max(axis=2) > 0)[..., None], pixels, 235).astype(np.uint8)
+    with open_classifier(exported.path) as classifier:
+        spec = classifier.manifest.preprocessing
+        assert spec == dataclasses.replace(small_run.source.preprocessing, masking="slide")
+        found = classifier.predict(on_a_slide)
+        expected = classifier.probabilities(spec.apply(on_a_slide)[np.newaxis])[0]
+        unmasked = classifier.probabilities(on_a_slide[np.newaxis])[0]
+    assert list(found.probabilities.values()) == pytest.approx(expected.tolist(), abs=1e-6)
+    assert np.abs(expected - unmasked).max() > 1e-3

@@ -4,6 +4,7 @@ from edgecell_export.options import ExportOptions
 from edgecell_export.recipes import RECIPES
 from edgecell_runtime.errors import UsageError
 from edgecell_runtime.manifest import ParityLimits
+from edgecell_runtime.preprocess import PreprocessSpec
 
 
 @pytest.mark.parametrize(
@@ -62,3 +63,15 @@ def test_mark_names_what_makes_another_file() -> None:
     assert ExportOptions(target="x86", max_drop=0.3).mark("any") == ""  # a format without targets
     other = ExportOptions(target="x86-vnni", batch=0, end="probabilities", tolerance=2)
     assert other.mark("x86-vnni") == "-x86-vnni-batch0-probabilities-loosened"
+    assert ExportOptions(masking="slide").mark("any") == "-masking"
+
+
+def test_masking_is_refused_when_the_model_takes_volumes() -> None:
+    spec = PreprocessSpec(16, 16, depth=4)
+    with pytest.raises(UsageError, match=r"--masking slide does not fit .* 4 x 16 x 16.*Leave it"):
+        ExportOptions(masking="slide").preprocessing(spec)
+
+
+def test_preprocessing_stays_the_models_own_without_masking() -> None:
+    spec = PreprocessSpec(16, 16, masking="slide")
+    assert ExportOptions().preprocessing(spec) is spec

@@ -123,6 +123,7 @@ LIMITED: Mapping[type, Mapping[str, st.SearchStrategy[Any]]] = {
         "height": st.integers(1, 4096),
         "width": st.integers(1, 4096),
         "background": st.tuples(*[st.integers(0, 255)] * 3),
+        "masking": st.none(),  # of small images; a golden document has it
     },
     TensorSpec: {
         "shape": st.tuples(*[st.none() | st.integers()] * 2),
