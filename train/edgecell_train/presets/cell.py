@@ -6,8 +6,8 @@ depthwise net with as many weights is slower in int8 than in float32, a plain on
 The published cells are some 50 pixels wide and parasites 3 to 20 of them: strides come early, and
 the last convolution sees more than half of a cell.
 
-The augmentation is wide, for the light, stain, focus and noise of other laboratories: beside a narrow
-one it cost a net of nano's size 0.002 of the AUC on cells as they are, and where noise of ten steps
+The augmentation is wide, for the light, stain, focus and noise of other laboratories: beside a
+narrow one it cost ``cell-nano`` 0.002 of the AUC on cells as they are, and where noise of ten steps
 was added it lost half a point of accuracy in place of 27.
 """
 
