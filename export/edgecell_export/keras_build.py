@@ -55,21 +55,22 @@ def build_model(
     tensors: dict[int, KerasTensor] = {IMAGE: start}
     for index, part in enumerate(graph.parts):
         taken = [tensors[source] for source in part.sources]
-        tensor = taken[0] if part.join is None else _again(part.join, taken, f"join.{index}")
+        tensor = taken[0] if part.join is None else build_layer(part.join, taken, f"join.{index}")
         for place, node in enumerate(part.chain.nodes):
-            tensor = _build(keras, node, tensor, f"{type(node).__name__.lower()}.{index}.{place}")
+            tensor = build_node(node, tensor, f"{type(node).__name__.lower()}.{index}.{place}")
         tensors[index] = tensor
     return keras.Model(image, tensors[len(graph.parts) - 1], name="edgecell")
 
 
-def _build(keras: Any, node: Node, tensor: KerasTensor, name: str) -> KerasTensor:
-    """Adds one node to a Keras graph."""
+def build_node(node: Node, tensor: KerasTensor, name: str) -> KerasTensor:
+    """Adds one node to a Keras graph; a layer that has no name of its own gets this one."""
+    keras = import_keras()
     layers, ops = keras.layers, keras.ops
     match node:
         case Conv2D() | DepthwiseConv2D() | Dense():
-            tensor = _build_layer(layers, node, tensor)
+            tensor = build_kernel(node, tensor)
         case KerasLayer():
-            tensor = _again(node, tensor, node.name)
+            tensor = build_layer(node, tensor, node.name)
         case MaxPool2D() | AveragePool2D() | GlobalAveragePool2D():
             tensor = _build_pool(layers, node, tensor, name)
         case MaxPool3D():
@@ -96,8 +97,9 @@ def _build(keras: Any, node: Node, tensor: KerasTensor, name: str) -> KerasTenso
     return tensor
 
 
-def _build_layer(layers: Any, node: Layer, tensor: KerasTensor) -> KerasTensor:
-    kernel = node.kernel
+def build_kernel(node: Layer, tensor: KerasTensor, activation: str | None = None) -> KerasTensor:
+    """Adds a layer with weights, under its own name, and an activation that is part of it."""
+    layers, kernel = import_keras().layers, node.kernel
     match node:
         case Conv2D():
             size = kernel.shape[:2]
@@ -108,6 +110,7 @@ def _build_layer(layers: Any, node: Layer, tensor: KerasTensor) -> KerasTensor:
             )
         case Dense():
             layer = layers.Dense(kernel.shape[1], name=node.name)
+    layer.activation = import_keras().activations.get(activation)
     tensor = layer(tensor)
     layer.set_weights([kernel, node.bias])
     return tensor
@@ -125,7 +128,8 @@ def _build_pool(
     return kind(node.size, node.strides, node.padding, name=name)(tensor)
 
 
-def _again(node: KerasLayer, tensors: KerasTensor, name: str) -> KerasTensor:
+def build_layer(node: KerasLayer, tensors: KerasTensor, name: str) -> KerasTensor:
+    """Makes a carried layer again, for inference, under a name."""
     layer = node.create("float32")
     layer.name = name
     return node.call(layer, tensors)

@@ -91,7 +91,7 @@ def write_calibration(
             "class are wrong for it. Train on more images of it."
         )
     pixels.append(preprocessing.apply(read_known(evidence.images, image)) for image in chosen)
-    pixels.append(_with_other_light(pixels.first(LIT_OTHERWISE)))
+    pixels.append(in_other_light(pixels.first(LIT_OTHERWISE)))
     digest = hashlib.sha256("".join(image.sha256 for image in chosen).encode()).hexdigest()
     return Calibration(len(chosen), evidence.seed, digest)
 
@@ -109,7 +109,7 @@ def _require_apart(training: Sequence[KnownImage], held_out: Sequence[Answer]) -
         )
 
 
-def _with_other_light(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def in_other_light(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Darker and lighter copies; the black around a cell stays black."""
     again = pixels.astype(np.int16)
     copies = [

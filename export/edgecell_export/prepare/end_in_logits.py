@@ -9,11 +9,12 @@ from edgecell_export.prepare.nodes import Activation, ActivationKind
 from edgecell_runtime.errors import PreparationError
 from edgecell_runtime.heads import Head, HeadKind
 
-_ACTIVATION_OF: dict[HeadKind, ActivationKind] = {
+ACTIVATION_OF: dict[HeadKind, ActivationKind] = {
     "softmax": "softmax",
     "sigmoid": "sigmoid",
     "normalised_sigmoid": "sigmoid",
 }
+"""What a model of a head ends in."""
 
 
 class EndInLogits(Pass):
@@ -22,7 +23,7 @@ class EndInLogits(Pass):
     name = "end-in-logits"
 
     def __init__(self, head: Head) -> None:
-        self._activation = Activation(_ACTIVATION_OF[head.kind])
+        self._activation = Activation(ACTIVATION_OF[head.kind])
 
     def requires(self, chain: Chain) -> None:
         """The chain ends in the head's activation."""
