@@ -90,6 +90,16 @@ def train(
         int | None,
         _option("Passes over the training images.", _TRAINING, min=1, max=MAX_EPOCHS),
     ] = None,
+    quantization_aware: Annotated[
+        int | None,
+        _option(
+            "Fine-tune behind them for so many epochs as 8-bit integers; 0 never.",
+            _TRAINING,
+            min=0,
+            max=MAX_EPOCHS,
+            metavar="EPOCHS",
+        ),
+    ] = None,
     batch_size: Annotated[int | None, _option("Images a step.", _TRAINING, min=1)] = None,
     optimizer: Annotated[
         OptimizerName | None, _option("What moves the weights.", _TRAINING)
@@ -173,6 +183,7 @@ def train(
         "folds": folds,
         "fold": fold,
         "epochs": epochs,
+        "quantization.epochs": quantization_aware,
         "batch_size": batch_size,
         "optimizer.name": optimizer,
         "optimizer.learning_rate": learning_rate,

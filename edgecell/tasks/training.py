@@ -253,8 +253,7 @@ def _asked(request: Request, runs: Path) -> Asked:
     except EdgecellError:
         unfinished.release()
         raise
-    state = unfinished.load()
-    epochs = len(state.history) if state else 0
+    epochs = unfinished.epochs
     console.say(f"Going on with {console.shown(unfinished.folder)} after epoch {epochs}.")
     return Asked(stored, unfinished, request.cache)
 

@@ -35,7 +35,7 @@ Option = str | int | float | Path | None
 _FREE_IN_REFIT: Final = ("data", "patients", "disputed", "teachers", "memory_mb")
 """Where things lie now, and what changes no weight."""
 
-_FLAGS: Final = {"teachers": "teacher"}
+_FLAGS: Final = {"teachers": "teacher", "quantization.epochs": "quantization-aware"}
 """Of options whose names are not their flags."""
 
 _SIZE = re.compile(r"[0-9]{1,5}(x[0-9]{1,5}){1,2}")

@@ -15,7 +15,7 @@ from edgecell.tasks.training_request import (
     small_data_note,
 )
 from edgecell_runtime.errors import UsageError
-from edgecell_train.config import SMALL_DATA, Optimizer, TrainConfig
+from edgecell_train.config import SMALL_DATA, Optimizer, Quantization, TrainConfig
 from edgecell_train.config_checks import check
 from edgecell_train.config_files import parse_setting
 from edgecell_train.presets import find_preset
@@ -59,6 +59,16 @@ def test_own_model_takes_the_place_of_the_preset_and_the_other_way_round(tmp_pat
     assert (found.preset, found.model) == ("mlp", "")
     found = resolve(Request(options_of({"model": "a.b:c"}), path))
     assert (found.preset, found.model) == ("", "a.b:c")
+
+
+def test_quantization_aware_says_for_how_many_epochs(tmp_path: Path) -> None:
+    assert resolve(Request()).quantization.epochs == 0
+    path = _file(tmp_path, "[quantization]\nepochs = 4\nlearning_rate = 1e-3\n")
+    found = resolve(Request(options_of({"quantization.epochs": 2}), path)).quantization
+    assert found == Quantization(2, 1e-3)
+    both = [parse_setting("quantization.epochs=1"), *options_of({"quantization.epochs": 2})]
+    with pytest.raises(UsageError, match=r"given twice, with --set .* and --quantization-aware"):
+        resolve(Request(both))
 
 
 def test_drawn_cells_have_their_own_epochs_unless_someone_says_so(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Trains presets at a reduced size in a process of its own, whose Keras may have another backend.
 
 python backend_child.py FOLDER PRESET ... [--no-tensorflow] prints a
-line of JSON a preset: its name, the backend, the losses of its history, and whether its saved
-model answers as the trained one.
+line of JSON a preset: its name, the backend, the losses of its history, whether its saved model
+answers as the trained one, and the losses of a fine-tuning as integers behind it.
 """
 
 import json
@@ -15,8 +15,9 @@ import numpy as np
 from edgecell_export.tensorflow import import_keras
 from edgecell_runtime.preprocess import PreprocessSpec
 from edgecell_train import feeding
-from edgecell_train.config import Augmentation, TrainConfig
+from edgecell_train.config import Augmentation, Quantization, TrainConfig
 from edgecell_train.fitting import LabelledPixels, Subject, fit
+from edgecell_train.integer_tuning import Parts, tune
 from edgecell_train.labelling import Labelling, head_of, preprocessing
 from edgecell_train.presets import Preset, find_preset
 
@@ -44,7 +45,15 @@ def main() -> None:
         same = np.allclose(feeding.answers(fitted.model, part), feeding.answers(again, part), 1e-5)
         losses = [fitted.kept.loss, fitted.kept.validation_loss]
         backend = keras.backend.backend()
-        print(json.dumps({"name": name, "backend": backend, "losses": losses, "same": bool(same)}))
+        tuned = tune(_subject(preset), fitted, Parts(part, part), lambda *_: None).history[-1]
+        line = {
+            "name": name,
+            "backend": backend,
+            "losses": losses,
+            "same": bool(same),
+            "tuned": [tuned.loss, tuned.validation_loss],
+        }
+        print(json.dumps(line))
 
 
 def _subject(preset: Preset) -> Subject:
@@ -54,6 +63,7 @@ def _subject(preset: Preset) -> Subject:
         batch_size=16,
         optimizer=preset.recipe.optimizer,
         augmentation=Augmentation(flips=True, rotation=10.0, brightness=0.1),
+        quantization=Quantization(epochs=1),
     )
     spec = preprocessing(preset, SIZE)
     return Subject(

@@ -26,6 +26,7 @@ class Trained:
     backend: str
     losses: list[float]
     same: bool
+    tuned: list[float]
 
 
 @pytest.fixture(scope="module", params=["tensorflow", "jax"])
@@ -59,3 +60,9 @@ def test_preset_trains_and_its_saved_model_answers_the_same(
 ) -> None:
     assert all(math.isfinite(loss) and loss > 0 for loss in trained[name].losses)
     assert trained[name].same
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_preset_is_fine_tuned_as_integers(name: str, trained: dict[str, Trained]) -> None:
+    losses = trained[name].tuned
+    assert all(math.isfinite(loss) and loss > 0 for loss in losses)

@@ -2,9 +2,10 @@
 
 Beside the runs lies ``.unfinished-<time>-<preset>/`` while a training lasts: ``unfinished.json``
 says what is trained on what, ``state.npz`` holds the weights and the optimiser's state as they were
-at the end of an epoch. Everything random follows from the seed and the epoch, so that nothing else
-has to be kept. Both are replaced as wholes. ``run`` names the run that is about to be put beside
-it, so that a training which is interrupted just then is not written a second time.
+at the end of an epoch, ``tuning.npz`` likewise of a fine-tuning behind it. Everything random
+follows from the seed and the epoch, so that nothing else has to be kept. All are replaced as
+wholes. ``run`` names the run that is about to be put beside it, so that a training which is
+interrupted just then is not written a second time.
 """
 
 import contextlib
@@ -15,10 +16,10 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from edgecell_runtime import codec
 from edgecell_runtime.errors import ManifestError, RunError, StorageError
@@ -38,6 +39,7 @@ __all__ = [
 PREFIX: Final = ".unfinished-"
 RECORD: Final = "unfinished.json"
 STATE: Final = "state.npz"
+TUNING_STATE: Final = "tuning.npz"
 RUN: Final = "run"
 REMOVED: Final = ".removed-"
 
@@ -54,6 +56,11 @@ EVERY_S: Final = 20.0
 """Writing a large net's state at every epoch of few images would take longer than training them."""
 
 _LOCK: Final = "lock"
+
+Stage = Literal["fitting", "fine-tuning"]
+"""What a training does; a fine-tuning begins with what the fitting ended with."""
+
+_STATES: Final[Mapping[Stage, str]] = {"fitting": STATE, "fine-tuning": TUNING_STATE}
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,16 @@ class Unfinished:
             return 0
 
     @property
+    def epochs(self) -> int:
+        """How many epochs there are to go on from.
+
+        Raises:
+            RunError: A state is damaged.
+        """
+        states = [self.load(stage) for stage in _STATES]
+        return sum(len(state.history) for state in states if state is not None)
+
+    @property
     def run_name(self) -> str:
         """Of the run that was about to be put beside it; empty where none was."""
         try:
@@ -151,25 +168,26 @@ class Unfinished:
                 "model. Make room, or choose another folder with --out."
             )
 
-    def load(self) -> TrainingState | None:
-        """The last state; None where the first one was not reached.
+    def load(self, stage: Stage = "fitting") -> TrainingState | None:
+        """The last state of a stage; None where its first one was not reached.
 
         Raises:
             RunError: It is damaged.
         """
-        return read_state(self.folder / STATE) if self.has_state else None
+        path = self.folder / _STATES[stage]
+        return read_state(path) if path.exists() else None
 
     def is_due(self) -> bool:
         """Whether the next state is to be written."""
         return self._written is None or self.clock() - self._written >= self.every_s
 
-    def save(self, state: TrainingState) -> None:
-        """Replaces the state.
+    def save(self, state: TrainingState, stage: Stage = "fitting") -> None:
+        """Replaces the state of a stage.
 
         Raises:
             StorageError: It could not be written; the one before it stays.
         """
-        write_state(self.folder / STATE, state)
+        write_state(self.folder / _STATES[stage], state)
         self._written = self.clock()
 
     def remove(self) -> None:

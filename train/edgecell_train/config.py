@@ -127,6 +127,19 @@ class Distillation:
 
 
 @dataclass(frozen=True)
+class Quantization:
+    """Fine-tuning of the trained net as the 8-bit integers that it is exported as.
+
+    Attributes:
+        epochs: Passes over the training images, behind the others; 0 for none.
+        learning_rate: Adam's, at the height of a cosine that ends at 0; above 0.
+    """
+
+    epochs: int = 0
+    learning_rate: float = 1e-4
+
+
+@dataclass(frozen=True)
 class Stopping:
     """When training ends, and with which weights.
 
@@ -216,6 +229,7 @@ class TrainConfig:
     regularization: Regularization = Regularization()
     augmentation: Augmentation = Augmentation()
     distillation: Distillation = Distillation()
+    quantization: Quantization = Quantization()
     stopping: Stopping = Stopping()
     decision: Decision = Decision()
 

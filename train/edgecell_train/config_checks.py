@@ -11,6 +11,7 @@ from edgecell_train.config import (
     Distillation,
     Optimizer,
     OptimizerName,
+    Quantization,
     Regularization,
     Schedule,
     ScheduleKind,
@@ -38,6 +39,7 @@ def check(config: TrainConfig) -> None:
     _check_regularization(config.regularization)
     _check_augmentation(config.augmentation)
     _check_distillation(config.distillation)
+    _check_quantization(config.quantization)
     _check_stopping(config.stopping)
     _check_decision(config.decision)
 
@@ -142,6 +144,12 @@ def _check_distillation(distillation: Distillation) -> None:
     weight, temperature = distillation.weight, distillation.temperature
     _require("distillation.weight", weight, 0 <= weight <= 1, "a share, 0 to 1")
     _require("distillation.temperature", temperature, 0 < temperature < math.inf, "above 0")
+
+
+def _check_quantization(quantization: Quantization) -> None:
+    epochs, rate = quantization.epochs, quantization.learning_rate
+    _require("quantization.epochs", epochs, 0 <= epochs <= MAX_EPOCHS, f"0 to {MAX_EPOCHS:,}")
+    _require("quantization.learning_rate", rate, 0 < rate < math.inf, "above 0")
 
 
 def _check_stopping(stopping: Stopping) -> None:

@@ -1,9 +1,9 @@
 """Options of a training as TOML files, as ``section.key=value``, and laid over each other.
 
 A file holds the fields of ``TrainConfig`` under their names; sections are its ``[optimizer]``,
-``[schedule]``, ``[regularization]``, ``[augmentation]``, ``[distillation]``, ``[stopping]`` and
-``[decision]``. What it
-does not say stays as it is. Relative paths in a file are relative to the file's folder.
+``[schedule]``, ``[regularization]``, ``[augmentation]``, ``[distillation]``, ``[quantization]``,
+``[stopping]`` and ``[decision]``. What it does not say stays as it is. Relative paths in a file are
+relative to the file's folder.
 """
 
 import copy
@@ -201,11 +201,11 @@ def _laid_over(below: Mapping[str, Json], above: Mapping[str, Json]) -> dict[str
 
 def _unknown(name: str, section: str) -> str:
     where = f"[{section}] has no option {name!r}" if section else f"there is no option {name!r}"
+    if section and name in _TOP:
+        return f"{where}; it belongs to the top of the file, before the first section."
     homes = [key for key, names in SECTIONS.items() if name in names and key != section]
     if homes:
         return f"{where}; it belongs into [{homes[0]}]."
-    if section and name in _TOP:
-        return f"{where}; it belongs to the top of the file, before the first section."
     known = SECTIONS[section] if section else (*_TOP, *SECTIONS)
     close = difflib.get_close_matches(name, known, 1)
     hint = f" Did you mean {close[0]}?" if close else ""

@@ -173,6 +173,7 @@ def _notes(found: Findings) -> tuple[str, ...]:
         ),
         teachers_note(work.job.config),
         averages_note(found.fitted.kept),
+        found.fitted.note,
         found.decided.note,
         chance_note(found.evaluation, found.tested),
     )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from edgecell_export.tensorflow import import_keras
 from edgecell_runtime.errors import RunError, TrainingError
 from edgecell_train import averages, stepping
-from edgecell_train.checkpoints import TrainingState, Unfinished
+from edgecell_train.checkpoints import Stage, TrainingState, Unfinished
 from edgecell_train.config import TrainConfig
 from edgecell_train.distilling import Teacher
 from edgecell_train.feeding import LabelledPixels
@@ -20,7 +20,7 @@ from edgecell_train.presets.base import KerasModel, Preset
 from edgecell_train.stepping import Trainer
 from edgecell_train.variables import values_of
 
-__all__ = ["EpochRecord", "Fitted", "LabelledPixels", "Progress", "Subject", "fit"]
+__all__ = ["EpochRecord", "Fitted", "LabelledPixels", "Loop", "Progress", "Subject", "fit"]
 
 _FEW_IMAGES = 1000
 _NEVER = (None, None)
@@ -59,11 +59,13 @@ class Fitted:
         model: The Keras model, in float32, without augmentation.
         history: One record an epoch.
         kept_epoch: The epoch whose weights it has.
+        note: What there is to say of its fine-tuning; may be empty.
     """
 
     model: KerasModel
     history: tuple[EpochRecord, ...]
     kept_epoch: int
+    note: str = ""
 
     @property
     def kept(self) -> EpochRecord:
@@ -104,13 +106,10 @@ def fit(
         stepping.be_deterministic()
     with stepping.mixed_precision(config.mixed_precision):
         trainer = Trainer(subject.build(), subject.labelling, config, training, subject.teachers)
-    loop = _Loop(trainer, config, training, validation)
-    if unfinished is not None:
-        loop.resume(unfinished)
-    while not loop.is_over:
-        loop.run_epoch(progress)
-        if unfinished is not None and unfinished.is_due():
-            unfinished.save(loop.state())
+    loop = Loop(trainer, config, training, validation)
+    loop.run(progress, unfinished)
+    if unfinished is not None and config.quantization.epochs:
+        unfinished.save(loop.state())  # what the fine-tuning begins with
     return Fitted(_plain(subject, loop.kept), tuple(loop.history), loop.kept_epoch)
 
 
@@ -122,13 +121,24 @@ def _plain(subject: Subject, weights: list[NDArray[np.generic]]) -> KerasModel:
 
 
 @dataclass
-class _Loop:
-    """The epochs of a training."""
+class Loop:
+    """The epochs of a training.
+
+    Attributes:
+        trainer: What is trained.
+        config: How.
+        training: Images to train on.
+        validation: Images to choose the best epoch on; None where the last one is kept.
+        stage: Under whose name the state is kept.
+        history: The epochs so far.
+        kept: The weights of the epoch that would be kept if training ended here.
+    """
 
     trainer: Trainer
     config: TrainConfig
     training: LabelledPixels
     validation: LabelledPixels | None
+    stage: Stage = "fitting"
     history: list[EpochRecord] = field(default_factory=list)
     kept: list[NDArray[np.generic]] = field(default_factory=list)
 
@@ -140,13 +150,34 @@ class _Loop:
 
     @property
     def is_over(self) -> bool:
+        """Whether all epochs were trained, or it was stopped early."""
         return len(self.history) >= self.config.epochs or has_stalled(
             self.history, self.config.stopping.patience
         )
 
     @property
     def kept_epoch(self) -> int:
+        """The epoch whose weights are kept, of those so far."""
         return best_epoch(self.history) if self._keeps_best else len(self.history)
+
+    def run(self, progress: Progress, unfinished: Unfinished | None) -> None:
+        """Trains to the end, from what was kept if anything was.
+
+        Args:
+            progress: Follows the steps.
+            unfinished: Where the state is kept; None keeps none.
+
+        Raises:
+            TrainingError: The loss became something that is not a number.
+            RunError: The state is damaged, or another model's.
+            StorageError: The state could not be written.
+        """
+        if unfinished is not None:
+            self.resume(unfinished)
+        while not self.is_over:
+            self.run_epoch(progress)
+            if unfinished is not None and unfinished.is_due():
+                unfinished.save(self.state(), self.stage)
 
     def run_epoch(self, progress: Progress) -> None:
         """Trains for an epoch, estimates the averages anew, validates.
@@ -189,7 +220,7 @@ class _Loop:
         Raises:
             RunError: It is damaged, or another model's.
         """
-        state = unfinished.load()
+        state = unfinished.load(self.stage)
         if state is None:
             return
         try:
@@ -227,7 +258,10 @@ class _Loop:
 
     def _require_finite(self, what: str, value: float) -> None:
         if not np.isfinite(value):
+            fits = self.stage == "fitting"
             raise TrainingError(
-                f"The {what} became {value} in epoch {len(self.history) + 1}; the training "
-                "diverged. Try a lower --learning-rate, another seed, or a larger batch."
+                f"The {what} became {value} in epoch {len(self.history) + 1}; the "
+                f"{'training' if fits else 'fine-tuning'} diverged. Try a lower "
+                f"{'--learning-rate' if fits else 'quantization.learning_rate'}, another seed, or "
+                "a larger batch."
             )

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecell_runtime.errors import UsageError
 from edgecell_runtime.files import storage_errors
 from edgecell_runtime.labelled import LabelledImages
 from edgecell_runtime.preprocess import PreprocessSpec
@@ -108,6 +109,11 @@ def prepare(images: LabelledImages, job: Job, runs: Path, watcher: Watcher) -> W
     positive = positive_label(images.labels, config.positive or None)
     labelling = Labelling(images.labels, head_of(job.preset, images.labels, positive))
     spec = preprocessing(job.preset, config.size)
+    if spec.depth is not None and config.quantization.epochs:
+        raise UsageError(
+            f"{job.preset.name} takes volumes, and quantization-aware fine-tuning is for images "
+            "alone. Leave quantization.epochs out."
+        )
     _require_writable(runs)
     reading = watcher.stage("Reading images")
     decoded = decode(

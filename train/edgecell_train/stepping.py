@@ -66,7 +66,6 @@ class Trainer:
             metrics=["accuracy"],
         )
         self.optimizer.build(self._whole.trainable_variables)
-        self._loss = loss_of(labelling.head.kind, 0.0)
 
     @property
     def optimizer(self) -> Any:
@@ -96,14 +95,7 @@ class Trainer:
 
     def validate(self, part: LabelledPixels) -> tuple[float, float]:
         """Loss and accuracy of the plain model's answers."""
-        answers = self.answers(part)
-        loss = self._loss(self._labelling.targets(part.truth), answers)
-        right = self._labelling.are_right(part.truth, answers)
-        return float(import_keras().ops.convert_to_numpy(loss)), float(right.mean())
-
-    def answers(self, part: LabelledPixels) -> NDArray[np.float32]:
-        """What the plain model answers, float32 (n, outputs), its last activation included."""
-        return feeding.answers(self.model, part)
+        return validate(self.model, self._labelling, part)
 
     def largest_weight(self) -> float:
         """The largest absolute value of a trained weight; no number where one is none."""
@@ -146,6 +138,14 @@ class Trainer:
         for index, state in enumerate(states):
             seed = derived_seed(self._config.seed, _LAYERS, epoch, index)
             state.assign(np.array([seed, 0], dtype=np.int64).astype(state.dtype))
+
+
+def validate(model: KerasModel, labelling: Labelling, part: LabelledPixels) -> tuple[float, float]:
+    """Loss and accuracy of a model's answers, without smoothed labels or penalties."""
+    answers = feeding.answers(model, part)
+    loss = loss_of(labelling.head.kind)(labelling.targets(part.truth), answers)
+    right = labelling.are_right(part.truth, answers)
+    return float(import_keras().ops.convert_to_numpy(loss)), float(right.mean())
 
 
 def derived_seed(*numbers: int) -> int:

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from edgecell_runtime.errors import DataError, RunError, TrainingError
 from edgecell_runtime.files import adding, replacing
 from edgecell_runtime.labelled import LabelledImages
-from edgecell_train import checkpoints, optimization
+from edgecell_train import checkpoints, integer_tuning, optimization
 from edgecell_train.checkpoints import Unfinished, UnfinishedRecord
 from edgecell_train.decoding import Decoded
 from edgecell_train.distilling import Teacher, find_teachers, load_teachers
 from edgecell_train.findings import found_by_testing, found_out_of_fold, record_of
-from edgecell_train.fitting import Subject, fit
+from edgecell_train.fitting import Fitted, Subject, fit
+from edgecell_train.integer_tuning import Parts
 from edgecell_train.labelling import positive_label
 from edgecell_train.preparing import Job, Watcher, Work, prepare
 from edgecell_train.presets.base import KerasModel
@@ -93,13 +94,8 @@ def train(
     )
     with _kept(unfinished, watcher):
         _require_same_data(unfinished, work)
-        fitted = fit(
-            _subject(work, teachers, unfinished),
-            work.part("training"),
-            work.part("validation") if folds is None else None,
-            watcher.stage("Training"),
-            unfinished,
-        )
+        parts = Parts(work.part("training"), work.part("validation") if folds is None else None)
+        fitted = _fitted(_subject(work, teachers, unfinished), parts, watcher, unfinished)
         told = watcher.stage("Testing")
         if folds is None:
             found = found_by_testing(work, fitted)
@@ -163,8 +159,23 @@ class _Roomy(Subject):
         # When it is built again at the end, its state lies there.
         if not self.unfinished.has_state:
             size = optimization.training_bytes(model, self.config.optimizer)
-            self.unfinished.require_room(size.state, size.model)
+            besides = size.model
+            if self.config.quantization.epochs:  # then the last state of the fitting stays
+                tuning = optimization.training_bytes(model, integer_tuning.OPTIMIZER)
+                besides += 2 * tuning.state - size.state
+            self.unfinished.require_room(size.state, besides)
         return model
+
+
+def _fitted(subject: Subject, parts: Parts, watcher: Watcher, unfinished: Unfinished) -> Fitted:
+    """Fits, and fine-tunes where that is asked for."""
+    tunes = subject.config.quantization.epochs > 0
+    if tunes:
+        integer_tuning.require_tunable(subject)
+    fitted = fit(subject, parts.training, parts.validation, watcher.stage("Training"), unfinished)
+    if not tunes:
+        return fitted
+    return integer_tuning.tune(subject, fitted, parts, watcher.stage("Fine-tuning"), unfinished)
 
 
 def _subject(work: Work, teachers: tuple[Teacher, ...], unfinished: Unfinished) -> Subject:
