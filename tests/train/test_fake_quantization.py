@@ -1,17 +1,23 @@
 """A net that computes as its integers do gives the answers that those would give."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edgecell_export.formats import CONVERTERS
+from edgecell_export.formats.base import Conversion
 from edgecell_export.keras_graph import read_graph
 from edgecell_export.keras_layers import build_trainable
-from edgecell_export.prepare import Graph, prepare
+from edgecell_export.pixels import PixelFile
+from edgecell_export.prepare import Graph, for_integers, prepare
 from edgecell_export.prepare.arrays import round_weights, windows_of
 from edgecell_export.prepare.nodes import Conv2D, Dense
+from edgecell_export.recipes import RECIPES
 from edgecell_export.tensorflow import import_keras
+from edgecell_runtime.engines import engine_for
 from edgecell_runtime.heads import Head
 from edgecell_train.fake_quantization import FakeQuantized
 from edgecell_train.variables import values_of
@@ -110,6 +116,30 @@ def test_fake_integers_answer_as_integers_do() -> None:
     assert differences.max() <= 1.01 * step
     assert (differences > 0.01 * step).mean() <= 0.1
     assert np.abs(floats - expected).mean() > 5 * differences.mean()
+
+
+@pytest.mark.slow
+def test_fake_integers_answer_as_the_exported_file_does(tmp_path: Path) -> None:
+    graph = make_graph()
+    net = fake(graph)
+    net.round_kernels()
+    graph = for_integers(prepare(read_graph(net.plain), HEAD), PIXELS)
+    calibration = PixelFile(tmp_path / "calibration", PIXELS.shape[1:])
+    calibration.append(PIXELS)
+    path = tmp_path / "model.tflite"
+    conversion = Conversion(graph, RECIPES["static_int8"], calibration)
+    CONVERTERS["tflite"].convert(conversion, path)
+    with engine_for("tflite").open(path.read_bytes(), 1) as session:
+        output = session.signature.outputs[0]
+        answers = [session.run([pixels[None]])[0] for pixels in PIXELS]
+    assert output.quantization is not None
+    logits = (np.concatenate(answers).astype(float) - output.quantization.zero_point) * (
+        output.quantization.scale
+    )
+    found = logits_of(net.model.predict(PIXELS, verbose=0))
+    differences = np.abs(found - (logits[:, 0] - logits[:, 1]))
+    assert differences.max() <= 2.02 * output.quantization.scale
+    assert (differences > 0.02 * output.quantization.scale).mean() <= 0.15
 
 
 def test_kernels_are_rounded_as_exports_round_them() -> None:
