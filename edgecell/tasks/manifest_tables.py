@@ -3,6 +3,7 @@
 from edgecell.console import Table
 from edgecell_export.card import (
     MASKING_WORDS,
+    compared_files,
     evaluation_title,
     figure_text,
     figures,
@@ -133,7 +134,7 @@ def _parity(manifest: Manifest) -> _Rows:
         return [("compared", "no; nothing says that it answers as its source does")]
     limits = parity.limits
     rows = [
-        ("held-out image files", f"{parity.sample:,}"),
+        (compared_files(manifest), f"{parity.sample:,}"),
         (
             "largest difference of a probability",
             f"{parity.largest_difference:.2g}{_allowed(limits.largest_difference, '.2g')}",

@@ -101,6 +101,12 @@ def evaluation_title(manifest: Manifest) -> str:
     )
 
 
+def compared_files(manifest: Manifest) -> str:
+    """What kind of image files parity was measured on."""
+    known = "image files (trained on, not calibrated on)"
+    return known if _by_folds(manifest) else "held-out image files"
+
+
 def _chosen_on(manifest: Manifest) -> str:
     if _by_folds(manifest):
         return "the answers of a cross-validation's folds"
@@ -122,9 +128,7 @@ def _parity(manifest: Manifest) -> Iterator[tuple[str, str]]:
     parity = manifest.parity
     if parity is None:
         return
-    by_folds = _by_folds(manifest)
-    files = "image files (trained on, not calibrated on)" if by_folds else "held-out image files"
-    yield files, f"{parity.sample}"
+    yield compared_files(manifest), f"{parity.sample}"
     yield "largest difference of a probability", f"{parity.largest_difference:.2g}"
     yield "mean difference", f"{parity.mean_difference:.2g}"
     yield "labels changed", f"{parity.changed_labels:.2%}"
@@ -149,7 +153,9 @@ def _decided_by(name: str, manifest: Manifest) -> str:
     """Which decision a figure is of; the accuracy is of another one than most."""
     if name == "accuracy":
         return " (of the likeliest label)"
-    return f" (at {manifest.threshold:.3g})" if name in AT_THRESHOLD else ""
+    if name not in AT_THRESHOLD:
+        return ""
+    return " (at each fold's own)" if _by_folds(manifest) else f" (at {manifest.threshold:.3g})"
 
 
 def figures(evaluation: Evaluation) -> list[tuple[str, Figure]]:
