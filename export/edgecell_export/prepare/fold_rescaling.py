@@ -6,6 +6,7 @@ import numpy as np
 
 from edgecell_export.prepare.base import Pass
 from edgecell_export.prepare.graph import Chain, Graph
+from edgecell_export.prepare.keras_layer import KerasLayer
 from edgecell_export.prepare.nodes import (
     Affine,
     AveragePool2D,
@@ -24,16 +25,16 @@ from edgecell_export.prepare.nodes import (
 class FoldRescaling(Pass):
     """Moves a leading ``Rescale`` into the kernel of the first layer.
 
-    A factor commutes with zero padding; an offset does not, and is left in front of it as a
-    ``Shift``.
+    A factor commutes with zero padding and with a Reshape; an offset does not, and is left in front
+    of it as a ``Shift``.
     """
 
     name = "fold-rescaling"
 
     def rewrite(self, chain: Chain) -> Chain:
-        """Moves the first ``Rescale`` as far back as it goes."""
+        """Moves the first ``Rescale`` as far back as it goes; a Reshape may stand before it."""
         nodes = list(chain.nodes)
-        position = 0
+        position = next((i for i, node in enumerate(nodes) if not _only_reshapes(node)), 0)
         while position < len(nodes) - 1 and isinstance(rescale := nodes[position], Rescale):
             following = nodes[position + 1]
             moved = _over(rescale, following, channels=chain.input_shape[-1])
@@ -60,13 +61,24 @@ def _over(rescale: Rescale, node: Node, *, channels: int) -> list[Node] | None:
         case _ if offset and _pads(node):
             moved = [Shift(np.full(channels, offset / scale)), Rescale(scale, 0.0), node]
         case Conv2D() | DepthwiseConv2D() | Dense():
-            every = np.ones(channels)
+            every = np.ones(_inputs(node))
             moved = [node.shift_inputs(offset * every).scale_inputs(scale * every)]
         case Flatten() | ZeroPad2D() | AveragePool2D():
+            moved = [node, rescale]
+        case _ if _only_reshapes(node) and not offset:
             moved = [node, rescale]
         case MaxPool2D() if scale > 0:
             moved = [node, rescale]
     return moved
+
+
+def _only_reshapes(node: Node) -> bool:
+    return isinstance(node, KerasLayer) and node.only_reshapes
+
+
+def _inputs(node: Conv2D | DepthwiseConv2D | Dense) -> int:
+    """Channels that a layer is given; behind a Reshape they are not the image's."""
+    return int(node.kernel.shape[0 if isinstance(node, Dense) else 2])
 
 
 def _pads(node: Node) -> bool:

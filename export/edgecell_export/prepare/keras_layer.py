@@ -55,6 +55,11 @@ class KerasLayer:
         described.create("float32")  # what cannot be made again is refused now
         return described
 
+    @property
+    def only_reshapes(self) -> bool:
+        """Whether it gives each number back as it is, and in the same order."""
+        return not self.module and json.loads(self.config)["class_name"] == "Reshape"
+
     def create(self, dtype: str) -> Any:
         """Makes the layer again, not built yet, to compute in a dtype."""
         described = json.loads(self.config)
