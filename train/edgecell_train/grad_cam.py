@@ -4,8 +4,6 @@ Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks via Gra
 Localization".
 """
 
-import importlib
-from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -14,12 +12,10 @@ from numpy.typing import NDArray
 from edgecell_export.tensorflow import import_keras
 from edgecell_runtime.errors import UsageError
 from edgecell_runtime.heads import Head
+from edgecell_train.gradients import Tensor, gradient
 from edgecell_train.presets.base import KerasModel
 
 _BATCH: Final = 32
-
-Tensor = Any
-"""Of Keras's backend."""
 
 
 def grad_cam(
@@ -54,8 +50,8 @@ def grad_cam(
         def score(values: Tensor, wanted: NDArray[np.float32] = weights) -> Tensor:
             return ops.sum(_logits(upper, model.layers[-1], values) * wanted)
 
-        gradient = _gradient(score, features)
-        channels = ops.mean(gradient, axis=(1, 2), keepdims=True)
+        slope = gradient(score, features)
+        channels = ops.mean(slope, axis=(1, 2), keepdims=True)
         maps.append(np.asarray(ops.convert_to_numpy(ops.relu(ops.sum(features * channels, -1)))))
     heat: NDArray[np.float32] = np.concatenate(maps).astype(np.float32)
     largest = heat.max(axis=(1, 2), keepdims=True)
@@ -144,25 +140,3 @@ def _label_weights(asked: NDArray[np.integer], head: Head, outputs: int) -> NDAr
         return signs[:, np.newaxis]
     weights: NDArray[np.float32] = np.eye(outputs, dtype=np.float32)[asked]
     return weights
-
-
-def _gradient(score: Callable[[Tensor], Tensor], features: Tensor) -> Tensor:
-    """The gradient of a number by the features, on the backend that Keras runs on.
-
-    Raises:
-        UsageError: It is another one than TensorFlow and JAX.
-    """
-    backend = import_keras().backend.backend()
-    if backend == "tensorflow":
-        import tensorflow
-
-        with tensorflow.GradientTape() as tape:
-            tape.watch(features)
-            value = score(features)
-        return tape.gradient(value, features)
-    if backend == "jax":
-        return importlib.import_module("jax").grad(score)(features)
-    raise UsageError(
-        f"Grad-CAM runs on Keras's TensorFlow and JAX backends, this is {backend}; set "
-        "KERAS_BACKEND to one of them."
-    )
