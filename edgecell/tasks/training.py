@@ -72,7 +72,7 @@ class Teller:
         )
 
 
-class _Progress(console.StageProgress):
+class TrainingProgress(console.StageProgress):
     """Follows a training."""
 
     def __init__(self, bars: Progress, teller: Teller) -> None:
@@ -171,7 +171,9 @@ def train_asked(asked: Asked, runs: Path, teller: Teller) -> Run:
             name=asked.name,
         )
         with console.progress() as bars:
-            outcome = train(images, job, runs, _Progress(bars, teller), asked.unfinished, report)
+            outcome = train(
+                images, job, runs, TrainingProgress(bars, teller), asked.unfinished, report
+            )
     for note in (*outcome.decoded.notes, *outcome.notes):
         teller.note(note)
     return outcome.run

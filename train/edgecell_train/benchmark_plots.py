@@ -82,7 +82,7 @@ def latencies(rows: Sequence[NamedLatency]) -> bytes:
     for place, (row, color) in enumerate(zip(rows, cycle(RUNS), strict=False)):
         _distribution(axes, -place, row.latency, color)
     axes.set_xscale("log")
-    _plain_ticks(axes.xaxis)
+    plain_axis(axes.xaxis)
     axes.set_yticks([-place for place in range(len(rows))], [row.name for row in rows])
     axes.set_ylim(-len(rows) + 0.75, 0.95)
     axes.grid(visible=False, axis="y")
@@ -107,7 +107,7 @@ def threads(rows: Mapping[str, Sequence[ThreadLatency]]) -> bytes:
         )
     axes.set_xticks(sorted({one.threads for found in rows.values() for one in found}))
     axes.set_yscale("log")
-    _plain_ticks(axes.yaxis)
+    plain_axis(axes.yaxis)
     titled(axes, "Median latency against threads", "threads", "milliseconds, logarithmic")
     shared_legend(figure, axes, columns=2)
     return png(figure)
@@ -159,7 +159,7 @@ def frontier(places: Sequence[Place]) -> bytes:
             _point(axes[0], place, (place.median_ms.value, place.size_bytes / 1e6), look)
         for axis, name in ((axes[0].xaxis, "x"), (axes[0].yaxis, "y")):
             axes[0].set(**{f"{name}scale": "log"})
-            _plain_ticks(axis)
+            plain_axis(axis)
         titled(axes[0], "Size and latency", "median, milliseconds", "megabytes")
     shared_legend(figure, axes[0], columns=2)
     return png(figure)
@@ -176,7 +176,7 @@ def _against_accuracy(axes: Axes, places: Sequence[Place], cost: str) -> None:
         across, up = zip(*best, strict=True)
         axes.step(across, up, where="post", color=CHANCE, linewidth=1, linestyle="--", zorder=1)
     axes.set_xscale("log")
-    _plain_ticks(axes.xaxis)
+    plain_axis(axes.xaxis)
     words = {"latency": "median, milliseconds", "size": "megabytes"}[cost]
     titled(axes, f"Accuracy against {cost}", f"{words}, logarithmic", "accuracy")
 
@@ -262,7 +262,7 @@ def _errors(found: Sequence[Estimate]) -> list[list[float]]:
     ]
 
 
-def _plain_ticks(axis: Any) -> None:
+def plain_axis(axis: Any) -> None:
     """Ticks such as 0.5, 1 and 2 and not powers of ten, of which there may be one or none."""
     from matplotlib.ticker import FuncFormatter, Locator, NullFormatter, NullLocator
 

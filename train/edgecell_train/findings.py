@@ -163,6 +163,7 @@ def _notes(found: Findings) -> tuple[str, ...]:
     work, decoded = found.work, found.work.decoded
     patients = [image.patient for image in decoded.images]
     notes = (
+        *work.job.notes,
         "" if found.folds is None else refit_note(found.folds),
         leak_note(patients, work.parts),
         copies_note(

@@ -1,15 +1,15 @@
 """All that a training does before its net is built: checks, reading the images, the split."""
 
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecell_runtime.errors import UsageError
+from edgecell_runtime.errors import DataError, UsageError
 from edgecell_runtime.files import storage_errors
 from edgecell_runtime.labelled import LabelledImages
 from edgecell_runtime.preprocess import PreprocessSpec
@@ -21,6 +21,7 @@ from edgecell_train.feeding import LabelledPixels
 from edgecell_train.kept_splits import Dealt, kept_split
 from edgecell_train.labelling import Labelling, head_of, positive_label, preprocessing
 from edgecell_train.presets import Preset
+from edgecell_train.runs import SplitRow
 from edgecell_train.same_images import kept_together
 from edgecell_train.split import Fold, split
 
@@ -36,6 +37,8 @@ class Job:
         cache: Where decoded images and splits are kept for the next training; None keeps none.
         disputed: Names of images whose label somebody disputes.
         name: Of the run's folder; empty takes the time and the preset.
+        split: Of an earlier run, which is kept, patients included; empty deals one.
+        notes: Sentences on where the preset came from, for the run's record.
     """
 
     preset: Preset
@@ -44,6 +47,8 @@ class Job:
     cache: DecodedCache | None = None
     disputed: frozenset[str] = frozenset()
     name: str = ""
+    split: tuple[SplitRow, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Watcher(Protocol):
@@ -123,7 +128,11 @@ def prepare(images: LabelledImages, job: Job, runs: Path, watcher: Watcher) -> W
         cache=job.cache,
         memory_mb=config.memory_mb,
     )
-    return Work(job, images, positive, labelling, spec, decoded, _parts(job, decoded))
+    if job.split:
+        decoded, parts = _as_before(job.split, decoded)
+    else:
+        parts = _parts(job, decoded)
+    return Work(job, images, positive, labelling, spec, decoded, parts)
 
 
 def _parts(job: Job, decoded: Decoded) -> NDArray[np.str_]:
@@ -140,6 +149,24 @@ def _parts(job: Job, decoded: Decoded) -> NDArray[np.str_]:
         Dealt(labels, groups, given, (config.seed, config.fold, config.folds)),
         lambda: split(labels, groups, config.seed, given, fold=fold),
     )
+
+
+def _as_before(rows: Sequence[SplitRow], decoded: Decoded) -> tuple[Decoded, NDArray[np.str_]]:
+    """The images with the parts and the patients that an earlier run knew them by.
+
+    Raises:
+        DataError: They are not the images of that run.
+    """
+    known = {row.image.name: row for row in rows}
+    found = {image.name: sha for image, sha in zip(decoded.images, decoded.sha256, strict=True)}
+    if found != {name: row.image.sha256 for name, row in known.items()}:
+        raise DataError(
+            f"The images are not those of the run: it knows {len(known):,}, and of {len(found):,} "
+            "here names or hashes differ. Say where its own images are with --data PATH."
+        )
+    images = [replace(one, patient=known[one.name].image.patient) for one in decoded.images]
+    parts = np.array([known[one.name].part for one in images], np.str_)
+    return replace(decoded, images=tuple(images)), parts
 
 
 def _require_writable(runs: Path) -> None:

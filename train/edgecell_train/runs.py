@@ -172,26 +172,30 @@ class Run:
         Raises:
             RunError: The model is missing, damaged, or not the one that the run trained.
         """
-        record = self.record
         model = load_keras_file(self.model_file)
-        if weights_sha256(model) != record.weights_sha256:
+        if weights_sha256(model) != self.record.weights_sha256:
             raise RunError(
                 f"{self.model_file} is not the model that this run trained: its weights have "
                 "another hash. Train again with `edgecell train`."
             )
-        return SourceModel(
-            name=record.preset,
-            model=model,
-            labels=record.labels,
-            preprocessing=record.preprocessing,
-            head=record.head,
-            source=source_of(record),
-            positive_label=record.positive_label,
-            temperature=record.temperature,
-            threshold=record.threshold,
-            threshold_rule=record.threshold_rule,
-            evaluation=evaluation_of(record),
-        )
+        return source_model_of(self.record, model)
+
+
+def source_model_of(record: RunRecord, model: Any) -> SourceModel:
+    """A Keras model with what its manifest takes from the record of its run."""
+    return SourceModel(
+        name=record.preset,
+        model=model,
+        labels=record.labels,
+        preprocessing=record.preprocessing,
+        head=record.head,
+        source=source_of(record),
+        positive_label=record.positive_label,
+        temperature=record.temperature,
+        threshold=record.threshold,
+        threshold_rule=record.threshold_rule,
+        evaluation=evaluation_of(record),
+    )
 
 
 def find_run(path: Path | None) -> Run:
