@@ -14,6 +14,7 @@ from edgecell import console, interrupts
 from edgecell.commands import (
     bench,
     compare,
+    compress,
     data,
     demo,
     doctor,
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 app.command("train")(train.train)
 app.command("export")(export.export)
+app.command("compress")(compress.compress)
 app.command("bench")(bench.bench)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)

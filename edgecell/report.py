@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecell.report_compression import Compression, compression_of
 from edgecell.report_pictures import Sample, heated, picture
 from edgecell.report_plots import Plots, draw
 from edgecell.report_rendering import render
@@ -116,6 +117,7 @@ class Page:
         split: Images and patients by class, then by part.
         split_total: Of all classes.
         crossing: Patients in more than one part.
+        compression: The search that the net came from; None where it is no compressed one.
         averages: What estimating BatchNormalization's averages anew did to the kept epoch.
         notes: The record's notes on the training that stand nowhere else on the page.
     """
@@ -146,6 +148,7 @@ class Page:
     split: dict[str, tuple[SplitCell, ...]]
     split_total: tuple[SplitCell, ...]
     crossing: tuple[str, ...]
+    compression: Compression | None
     averages: str
     notes: tuple[str, ...]
 
@@ -239,6 +242,7 @@ def _page(
         },
         split_total=split_cells(rows),
         crossing=crossing,
+        compression=compression_of(run),
         averages=averages,
         notes=tuple(note for note in record.training_notes if note not in (chance, averages)),
     )

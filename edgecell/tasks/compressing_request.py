@@ -1,0 +1,140 @@
+"""What a compression is asked for, and its folder: a new one, or one that goes on."""
+
+import contextlib
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from edgecell.tasks.file_lock import locked
+from edgecell_runtime.errors import RunError, StorageError, UsageError
+from edgecell_runtime.files import replacing
+from edgecell_train.compression.chain import read_chain
+from edgecell_train.compression.limits import Limits
+from edgecell_train.compression.search import SEARCH, Search, read_search, write_search
+from edgecell_train.compression.source import fine_tuning, name_of
+from edgecell_train.config_checks import check
+from edgecell_train.config_files import Layer, differences
+from edgecell_train.runs import find_run
+
+SUFFIX: Final = "-search"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for.
+
+    Attributes:
+        run: A run's folder; None takes the latest.
+        limits: What the net may cost and lose; None in what goes on.
+        layers: Options of the fine-tuning.
+        data: Where the run's images are now.
+        out: Folder of runs.
+        resume: An unfinished compression's folder, or ``latest``; empty begins one.
+    """
+
+    run: Path | None
+    limits: Limits | None
+    layers: Sequence[Layer] = ()
+    data: Path | None = None
+    out: Path = Path("runs")
+    resume: str = ""
+
+
+def begin(request: Request) -> Path:
+    """Checks all that can be checked before an image is read, and makes the folder.
+
+    Raises:
+        EdgecellError: The run cannot be compressed so.
+    """
+    limits = request.limits
+    if limits is None:
+        raise UsageError(
+            "There is no limit to compress to; give one of --max-size 30kB, --max-latency 0.1ms, "
+            "--max-macs 2M and --max-drop 0.3, or several."
+        )
+    run = find_run(request.run)
+    config = fine_tuning(run, request.data, request.layers)
+    check(config)
+    if run.is_refit:
+        raise UsageError(
+            f"{run.folder} was trained on all images, so that none are left to judge a smaller net "
+            "by; expected a run with a split, such as a fold of its cross-validation."
+        )
+    if run.record.preprocessing.depth is not None:
+        raise UsageError("Nets of volumes cannot be compressed; expected one that takes images.")
+    read_chain(run.source_model().model)
+    search = Search(
+        source=str(run.folder.resolve()),
+        weights_sha256=run.record.weights_sha256,
+        name=name_of(run),
+        limits=limits,
+        config=config,
+    )
+    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
+    place = wanted = request.out / f"{stamp}-{search.name}"
+    number = 2
+    while place.exists() or _folder_of(place).exists():
+        place = wanted.with_name(f"{wanted.name}-{number}")
+        number += 1
+    with replacing(_folder_of(place)) as temporary:
+        temporary.mkdir()
+        write_search(temporary, search)
+    return _folder_of(place)
+
+
+def _folder_of(place: Path) -> Path:
+    return place.with_name(f"{place.name}{SUFFIX}")
+
+
+def find_unfinished(request: Request) -> Path:
+    """The compression that ``--resume`` names.
+
+    Raises:
+        RunError: There is none.
+        UsageError: It was begun with other limits or options.
+    """
+    if request.resume == "latest":
+        folder = _newest(request.out)
+    else:
+        named = Path(request.resume)
+        folder = named if named.is_dir() else request.out / named
+        if not (folder / SEARCH).is_file():
+            raise RunError(
+                f"{folder} is no unfinished compression; expected a folder ...{SUFFIX}, which lies "
+                "beside the runs while a compression lasts, or latest."
+            )
+    stored = read_search(folder)
+    if request.limits is not None and request.limits != stored.limits:
+        raise UsageError(
+            f"{folder} was begun with other limits ({stored.limits.words()}); a compression goes "
+            "on with those. Leave them out, or begin anew without --resume."
+        )
+    if request.run is not None and str(find_run(request.run).folder.resolve()) != stored.source:
+        raise UsageError(
+            f"{folder} compresses {stored.source}; leave the run out, or begin anew without "
+            "--resume."
+        )
+    config = fine_tuning(find_run(Path(stored.source)), request.data, request.layers)
+    changed = differences(stored.config, config) if request.layers else []
+    if changed:
+        raise UsageError(
+            f"{folder} was begun with another {changed[0]}; a compression goes on with the options "
+            "that it began with. Leave the others out, or begin anew without --resume."
+        )
+    return folder
+
+
+def _newest(runs: Path) -> Path:
+    """The newest compression that nobody else carries on, and that did not end."""
+    found = sorted((path.parent for path in runs.glob(f"*{SUFFIX}/{SEARCH}")), reverse=True)
+    for folder in found:
+        if read_search(folder).has_failed:
+            continue
+        with contextlib.suppress(StorageError), locked(folder):
+            return folder
+    raise RunError(
+        f"There is no unfinished compression in {runs}; expected one that was interrupted. Begin "
+        "one without --resume."
+    )
