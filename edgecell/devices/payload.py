@@ -29,7 +29,7 @@ ENGINE_REQUIREMENTS: Final[Mapping[str, str]] = {
 
 _FIRST_ENGINE: Final = {".tflite": "litert", ".onnx": "onnxruntime"}
 _JOB_FILE: Final = "job.json"
-_PRIVATE_KINDS: Final = ("held-out", "given")
+_PRIVATE_KINDS: Final = ("held-out", "known", "given")
 _DISK_BLOCK: Final = 4096
 _GLIBC_TAGS: Final = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_26", "manylinux2014")
 """What the wheels in question are built for; pip takes no older tag by itself."""
@@ -103,7 +103,7 @@ def check_images(job: Job, *, allowed: bool) -> None:
         UsageError: The job holds such images and ``allowed`` is False.
     """
     if job.kind in _PRIVATE_KINDS and not allowed:
-        kind = "held-out images" if job.kind == "held-out" else "images you gave"
+        kind = "images you gave" if job.kind == "given" else "images of a run"
         raise UsageError(
             f"The benchmark holds {kind}, which may be patients': they do not leave this machine "
             "unless you say so with --data. Without it, drawn cells or the artifact's own test "

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -29,7 +29,7 @@ MAX_IMAGES: Final = 5000
 
 FILES: Final = "files"
 
-Kind = Literal["held-out", "given", "golden"]
+Kind = Literal["held-out", "known", "given", "golden"]
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,8 @@ def choose(artifacts: Sequence[Artifact], data: Path | None, seed: int) -> Chose
                     f"{strangers[0]} lies in no run: whether it was trained on these images is "
                     "not known."
                 )
-            return _held_out(first, location, shared, answers, seed)
+            chosen = _held_out(first, location, shared, answers, seed)
+            return _known(chosen, [run for run in runs.values() if run is not None])
     if data is None:
         console.warn(
             "The artifacts lie in no run, or in runs that held out different images: times are "
@@ -247,6 +248,18 @@ def _held_out(
         by_name = {answer.image.name: tuple(answer.probabilities) for answer in of_run}
         expected[path] = tuple(by_name[wanted.query.name] for wanted in taken)
     return Chosen("held-out", location, tuple(taken), expected)
+
+
+def _known(chosen: Chosen, runs: Sequence[Run]) -> Chosen:
+    """The same images, called what they are where a run was trained on all of its own."""
+    refits = sorted({run.folder.name for run in runs if run.is_refit})
+    if not refits:
+        return chosen
+    console.warn(
+        f"{refits[0]} was trained on all images: right answers are of images that it knows, and "
+        "too good. Its card and `edgecell inspect` show those on unseen patients."
+    )
+    return replace(chosen, kind="known")
 
 
 def _by_lot(found: Sequence[Wanted], seed: int) -> list[Wanted]:

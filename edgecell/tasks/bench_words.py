@@ -26,6 +26,7 @@ TIMED: Final[dict[Stage, str]] = {
 
 IMAGES: Final = {
     "held-out": "held-out images of the run",
+    "known": "images that a model here was TRAINED ON: right answers are too good",
     "given": "the images given with --data",
     "drawn": "cells drawn by the program, no photographs",
     "golden": "patterns made by a formula, no photographs",

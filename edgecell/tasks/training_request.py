@@ -32,7 +32,7 @@ SMALL_DATA_VALUES: Final[Mapping[str, Json]] = {
 Option = str | int | float | Path | None
 """What the command line gives; None where it gives nothing."""
 
-_FREE_IN_REFIT: Final = ("data", "patients", "disputed", "teachers", "memory_mb")
+_FREE_IN_REFIT: Final = ("data", "patients", "disputed", "memory_mb")
 """Where things lie now, and what changes no weight."""
 
 _FLAGS: Final = {"teachers": "teacher", "quantization.epochs": "quantization-aware"}
@@ -107,7 +107,8 @@ def _refit(folder: Path, layers: Sequence[Layer]) -> TrainConfig:
     """
     base = refit_config(folder)
     config = merged(base, layers)
-    changed = [name for name in differences(base, config) if name not in _FREE_IN_REFIT]
+    free = (*_FREE_IN_REFIT, "teachers") if base.teachers else _FREE_IN_REFIT
+    changed = [name for name in differences(base, config) if name not in free]
     if changed:
         raise UsageError(
             f"--refit trains the recipe of {folder}, and {changed[0]} differs from it, so that the "

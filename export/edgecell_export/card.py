@@ -155,7 +155,11 @@ def _decided_by(name: str, manifest: Manifest) -> str:
         return " (of the likeliest label)"
     if name not in AT_THRESHOLD:
         return ""
-    return " (at each fold's own)" if _by_folds(manifest) else f" (at {manifest.threshold:.3g})"
+    return (
+        " (at each fold's own threshold)"
+        if _by_folds(manifest)
+        else f" (at {manifest.threshold:.3g})"
+    )
 
 
 def figures(evaluation: Evaluation) -> list[tuple[str, Figure]]:

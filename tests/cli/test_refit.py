@@ -8,12 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.command_line import invoke
+from support import artifacts
+from support.command_line import invoke, seal
 from support.tiny_training import TINY, write_cells
 
 from edgecell.cli import run
+from edgecell.tasks.bench_images import choose
 from edgecell_export.source import source_probabilities
+from edgecell_runtime.artifact import read_artifact
+from edgecell_runtime.errors import UsageError
 from edgecell_train.checkpoints import Unfinished
+from edgecell_train.comparing import compare
 from edgecell_train.config import TrainConfig
 from edgecell_train.cross_validation import read_result
 from edgecell_train.distilling import find_teachers
@@ -203,6 +208,70 @@ def test_refit_refuses_other_images(
     assert refused.status == 1
     assert "does not hold the images of the cross-validation" in refused.err
     assert not list((tmp_path / "r").glob("[!.]*"))
+
+
+def test_refit_refuses_a_teacher_that_its_recipe_had_not(
+    folds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    teacher = ("--teacher", folds)
+    refused = invoke(capsys, "train", "--refit", folds, *teacher, "--out", tmp_path)
+    assert refused.status == 2
+    assert "teachers differs from it" in refused.err
+
+
+def test_refit_says_which_epochs_the_folds_kept(refit: Run, folds: Path) -> None:
+    kept = [find_run(folds / f"fold-{number}").record.kept_epoch for number in (1, 2)]
+    (note, *_) = refit.record.training_notes
+    assert (f"The folds kept the epochs {kept[0]}, {kept[1]}," in note) == (kept != [2, 2])
+
+
+@pytest.mark.parametrize("change", ["missing", "strange"])
+def test_refit_refuses_folds_that_do_not_test_every_image(
+    folds: Path, change: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = tmp_path / "damaged-2-folds"
+    shutil.copytree(folds, damaged)
+    split = damaged / "fold-1" / "split.csv"
+    head, *rows = split.read_text().splitlines()
+    tested = next(place for place, row in enumerate(rows) if ",test," in row)
+    if change == "missing":
+        del rows[tested]
+    else:
+        rows[tested] = f"strange{rows[tested]}"
+    split.write_text("\n".join([head, *rows]) + "\n")
+    refused = invoke(capsys, "train", "--refit", damaged, "--out", tmp_path / "runs")
+    assert refused.status == 1
+    words = {"missing": "No fold of the cross-validation tested", "strange": "tested strange"}
+    assert words[change] in refused.err
+
+
+def test_refit_of_a_moved_cross_validation_is_refused_in_words(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(UsageError, match=r"There is no cross-validation .*gone"):
+        read_result(tmp_path / "gone")
+
+
+def test_comparison_says_that_a_refits_column_is_of_other_nets(refit: Run, folds: Path) -> None:
+    found = compare([find_run(folds / "fold-1"), refit])
+    assert [note for note in found.notes if "its column is of other nets" in note] == [
+        found.notes[0]
+    ]
+    assert found.notes[0].startswith(found.runs[1].name)
+
+
+def test_benchmark_says_that_a_refit_knows_the_images(
+    refit: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = refit.exports / "tiny.onnx"
+    path.parent.mkdir(exist_ok=True)
+    seal(path, artifacts.tiny_manifest("onnx"))
+    chosen = choose([read_artifact(path)], None, 0)
+    path.unlink()
+    assert chosen.kind == "known"
+    assert "was trained on all images: right answers are of images that it knows" in (
+        capsys.readouterr().err
+    )
 
 
 def test_every_fold_of_a_teacher_teaches_a_refit(folds: Path) -> None:

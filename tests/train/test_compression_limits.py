@@ -37,6 +37,8 @@ def test_limits_are_read_with_their_units() -> None:
         ((None, "0.1", None, None), "--max-latency 0.1 cannot be read; .* units ms, us, s"),
         ((None, None, "-2M", None), "--max-macs -2M cannot be read"),
         (("0kB", None, None, None), "expected a number above 0"),
+        (("0.3B", None, None, None), "--max-size 0.3B cannot be read"),
+        ((None, None, "0.5", None), "--max-macs 0.5 cannot be read"),
         ((None, None, None, -1.0), "--max-drop -1 is out of range"),
     ],
 )
@@ -74,6 +76,15 @@ def test_nearest_points_are_the_smallest_accurate_one_and_the_best_small_one() -
     assert "with the costs, 20,000 bytes" in words
     assert "lose 1.50 points" in words
     assert "10,000 bytes" in nearest([smaller], Limits(5_000, drop=0.3))
+
+
+def test_nearest_point_to_a_latency_need_not_be_the_smallest() -> None:
+    fast = dataclasses.replace(POINT, latency_ms=0.05)
+    smaller = dataclasses.replace(POINT, size_bytes=7_000, latency_ms=0.09)
+    assert "0.05 ms" in nearest([fast, smaller], Limits(latency_ms=0.04, drop=100.0))
+    without_costs = nearest([fast, smaller], Limits(drop=0.3))
+    assert "7,000 bytes" in without_costs
+    assert "with the costs" not in without_costs
 
 
 def test_frontier_is_written_with_every_point() -> None:

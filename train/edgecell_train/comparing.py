@@ -122,7 +122,8 @@ def compare(runs: Sequence[Run], seed: int = 0, resamples: int = 2000) -> Compar
             zip(runs, _names(runs), everything, shared, strict=True)
         )
     )
-    return Comparison(len(first.truth), groups.patients, compared, _notes(compared, first))
+    notes = (*_refit_notes(runs, compared), *_notes(compared, first))
+    return Comparison(len(first.truth), groups.patients, compared, notes)
 
 
 def sign_flip_p(differences: NDArray[np.float64], seed: int = 0) -> float:
@@ -263,6 +264,16 @@ def _differences(
             p = sign_flip_p(after.part - before.part, seed)
         found.append(Difference(name, after.value - before.value, low, high, p))
     return tuple(found)
+
+
+def _refit_notes(runs: Sequence[Run], compared: Sequence[ComparedRun]) -> list[str]:
+    return [
+        f"{one.name} was trained on all images, and its column is of other nets: those of its "
+        "cross-validation, each on the patients that it was not trained on, here decided at the "
+        "threshold of the refit."
+        for run, one in zip(runs, compared, strict=True)
+        if run.is_refit
+    ]
 
 
 def _notes(runs: Sequence[ComparedRun], shared: Tested) -> tuple[str, ...]:

@@ -148,9 +148,11 @@ def read_result(folder: Path) -> CrossValidation:
         folder: Of a cross-validation, or of a refit, which keeps a copy.
 
     Raises:
-        UsageError: It is not there: the cross-validation is not finished.
+        UsageError: The folder is not there, or the cross-validation is not finished.
         RunError: It cannot be read.
     """
+    if not folder.is_dir():
+        raise UsageError(f"There is no cross-validation {folder}; say where its folder is now.")
     try:
         return codec.loads(CrossValidation, (folder / RESULT).read_bytes(), RESULT)
     except FileNotFoundError as error:

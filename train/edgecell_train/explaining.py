@@ -52,6 +52,8 @@ def explain(run: Run, images: LabelledImages, model: KerasModel | None = None) -
         StorageError: The file could not be written.
     """
     record = run.record
+    if run.is_refit:
+        return "Grad-CAM was left out: the answers in the report are those of the folds' models."
     names, pixels, asked = [], [], []
     for answer in _chosen(run):
         found = images.get(answer.image.name)

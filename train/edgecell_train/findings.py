@@ -164,7 +164,7 @@ def _notes(found: Findings) -> tuple[str, ...]:
     patients = [image.patient for image in decoded.images]
     notes = (
         *work.job.notes,
-        "" if found.folds is None else refit_note(found.folds),
+        "" if found.folds is None else refit_note(found.folds, found.fitted.kept_epoch),
         leak_note(patients, work.parts),
         copies_note(
             decoded.sha256,

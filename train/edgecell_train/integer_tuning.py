@@ -103,7 +103,7 @@ def tune(
     before = _losses(fitted.model, untuned, subject.labelling, parts.validation)
     after = _losses(net.plain, net, subject.labelling, parts.validation)
     note = f"{tuned.note} {_losses_note(before, after)}"
-    if config.stopping.keep == "last" or max(after) < max(before):
+    if max(after) < max(before):
         return replace(tuned, note=note)
     note += " The net was left as it was before."
     return Fitted(fitted.model, history, fitted.kept_epoch, note)

@@ -108,13 +108,26 @@ def find_refit(config: TrainConfig) -> Refit | None:
     return Refit(result, found)
 
 
-def refit_note(result: CrossValidation) -> str:
-    """Says what the figures of a refit are of."""
+def refit_note(result: CrossValidation, epochs: int) -> str:
+    """Says what the figures of a refit are of.
+
+    Args:
+        result: What the folds said together.
+        epochs: That the refit was trained for.
+    """
+    kept = [run.kept_epoch for run in result.runs]
+    others = (
+        f" The folds kept the epochs {', '.join(map(str, kept))}, chosen on their validation "
+        f"parts; this net has none, and kept the last, {epochs}. Where these are far apart the "
+        "figures need not be its own: cross-validate with --set stopping.keep=last."
+        if set(kept) != {epochs}
+        else ""
+    )
     return (
         f"Trained on all images. The figures are those of the {result.folds} models of a "
         "cross-validation of this recipe, each on the patients that it was not trained on, decided "
         "at its own threshold; temperature and threshold were chosen on the same answers, all "
-        "together."
+        f"together.{others}"
     )
 
 
@@ -144,7 +157,12 @@ def out_of_fold(refit: Refit, work: Work) -> OutOfFold:
         part = LabelledPixels(work.decoded.pixels, images.truth[rows], rows)
         outputs = feeding.answers(run.source_model().model, part)
         logits[rows] = logits_of_outputs(outputs, labelling.head)
-    assert np.isfinite(logits).all(), "a cross-validation tests every image once"
+    untested = np.flatnonzero(~np.isfinite(logits).all(axis=1))
+    if untested.size:
+        raise RunError(
+            f"No fold of the cross-validation tested {work.decoded.images[untested[0]].name}; "
+            "expected each image in one of them. Restore the folds, or cross-validate anew."
+        )
     decided = decide(
         work.job.config.decision,
         labelling.head,
@@ -186,4 +204,10 @@ def _tested_rows(run: Run, work: Work) -> NDArray[np.int64]:
         )
     places = {image.name: row for row, image in enumerate(work.decoded.images)}
     tested = [row.image.name for row in run.split() if row.part == "test"]
+    strange = [name for name in tested if name not in places]
+    if strange:
+        raise RunError(
+            f"{run.folder} tested {strange[0]}, which is not among the images. Restore the fold, "
+            "or cross-validate anew."
+        )
     return np.array(sorted(places[name] for name in tested), np.int64)

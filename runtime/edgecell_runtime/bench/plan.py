@@ -135,7 +135,8 @@ class Job:
         inputs: Folder of the inputs, relative to the job's file: ``SHAPE.npy``, uint8 (n, height,
             width, channels), for each shape that an artifact takes (``64x64x3.npy``), and
             ``files/``, the image files themselves by row number, where the stage is ``pipeline``.
-        kind: What the images are: ``held-out``, ``given``, ``drawn`` or ``golden``.
+        kind: What the images are: ``held-out``, ``known`` to a model that was trained on them,
+            ``given``, ``drawn`` or ``golden``.
         reference: Whether the reference kernel takes part as one more target.
         power_command: Prints watts, for a meter that the system does not know; empty for none.
     """
@@ -144,6 +145,6 @@ class Job:
     plan: Plan
     queries: tuple[Query, ...]
     inputs: str
-    kind: Literal["held-out", "given", "drawn", "golden"]
+    kind: Literal["held-out", "known", "given", "drawn", "golden"]
     reference: bool = True
     power_command: str = ""

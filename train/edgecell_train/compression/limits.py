@@ -1,7 +1,7 @@
 """What a compressed net may cost, and what it may lose."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -134,13 +134,18 @@ def parse_quantity(option: str, text: str) -> float:
     units = _UNITS[option]
     match = _NUMBER.fullmatch(text.strip())
     value = float(match[1]) * units.get(match[2], 0) if match else 0
-    if not value > 0:
+    if not value > 0 or (option != "--max-latency" and value < 1):
         known = ", ".join(unit for unit in units if unit)
         raise UsageError(
             f"{option} {text} cannot be read; expected a number above 0 with one of the units "
             f"{known}, such as {option} {_EXAMPLES[option]}."
         )
     return value
+
+
+def _excess(limits: Limits) -> Callable[[Point], tuple[float, int]]:
+    """How far a point is from its limits; of two that are equally far, how large it is."""
+    return lambda point: (max(limits.excesses(point).values(), default=0.0), point.size_bytes)
 
 
 def nearest(points: Sequence[Point], limits: Limits) -> str:
@@ -151,11 +156,10 @@ def nearest(points: Sequence[Point], limits: Limits) -> str:
         limits: What was asked for.
     """
     accurate = [point for point in points if limits.keeps_accuracy(point)]
-    small = [point for point in points if limits.meets_costs(point)]
+    small = [point for point in points if limits.has_costs and limits.meets_costs(point)]
     found = []
     if accurate:
-        # The points become smaller one by one.
-        found.append(f"with the accuracy, {accurate[-1].words()}")
+        found.append(f"with the accuracy, {min(accurate, key=_excess(limits)).words()}")
     if small:
         best = max(small, key=lambda point: point.accuracy)
         found.append(f"with the costs, {best.words()}")

@@ -61,7 +61,10 @@ def fine_tuning(run: Run, data: Path | None, layers: Sequence[Layer]) -> TrainCo
         seed=record.seed,
         quantization=Quantization(),  # of the source, which was to be exported as it was
     )
-    return merged(config, layers)
+    config = merged(config, layers)
+    warmup = min(config.schedule.warmup_epochs, config.epochs / 2)
+    schedule = dataclasses.replace(config.schedule, warmup_epochs=warmup)
+    return dataclasses.replace(config, schedule=schedule)
 
 
 def _stored(run: Run) -> TrainConfig:
