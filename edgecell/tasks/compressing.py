@@ -35,7 +35,6 @@ from edgecell_train.compression.search import (
     Search,
     Searcher,
     chosen_step,
-    for_epochs,
     preset_of,
     read_search,
     smallest_accurate,
@@ -107,7 +106,7 @@ def _search_and_train(folder: Path, run: Run, search: Search, name: str) -> Sear
         watcher = TrainingProgress(bars, _Teller())
         job = Job(
             preset=preset_of(search, run.record, run.source_model().model),
-            config=for_epochs(config, config.epochs),
+            config=config,
             drawn=not config.data,
             cache=DecodedCache() if config.data else None,
             disputed=disputed_images(images, Path(config.disputed) if config.disputed else None),

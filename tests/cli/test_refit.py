@@ -129,6 +129,7 @@ def test_report_of_a_refit_says_whose_figures_it_shows(refit: Run) -> None:
     text = (refit.folder / "report.html").read_text()
     assert "Not measured on this model, which was trained on all images" in text
     assert "validation curve" not in text
+    assert not (refit.folder / "grad_cam.npz").exists(), "the answers are other nets'"
 
 
 def test_refit_is_repeated_by_its_config(

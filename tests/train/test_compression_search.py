@@ -11,11 +11,11 @@ from edgecell_train.compression.limits import Limits
 from edgecell_train.compression.search import (
     Search,
     chosen_step,
-    for_epochs,
     read_search,
     smallest_accurate,
     write_search,
 )
+from edgecell_train.compression.source import for_epochs
 from edgecell_train.config import Schedule, TrainConfig
 
 SOURCE = Point(
@@ -90,3 +90,4 @@ def test_short_fine_tuning_ends_on_a_cosine_and_warms_up_for_half_of_it_at_most(
     config = TrainConfig(epochs=20, schedule=Schedule("step", warmup_epochs=3.0))
     found = for_epochs(config, 2)
     assert (found.epochs, found.schedule) == (2, Schedule("cosine", warmup_epochs=1.0))
+    assert for_epochs(config, 1).schedule.warmup_epochs == 0.5, "or one epoch would be refused"

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ from edgecell_runtime.errors import TrainingError, UsageError
 from edgecell_runtime.heads import Head
 from edgecell_train import feeding
 from edgecell_train.checkpoints import Unfinished, find_unfinished
-from edgecell_train.config import Quantization, Regularization, TrainConfig
+from edgecell_train.config import Quantization, Regularization, Stopping, TrainConfig
 from edgecell_train.fake_quantization import FakeQuantized
 from edgecell_train.fitting import Fitted, Subject
 from edgecell_train.integer_tuning import Parts, tune
@@ -101,8 +101,9 @@ def test_net_that_an_outlier_ruins_in_integers_regains_its_labels() -> None:
     assert "Epochs 1 to 4 are quantisation-aware fine-tuning" in fitted.note
 
 
-def test_net_is_left_as_it_was_when_fine_tuning_does_harm() -> None:
-    subject = subject_of(Quantization(1, 5.0))
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_net_is_left_as_it_was_when_fine_tuning_does_harm(keep: Literal["best", "last"]) -> None:
+    subject = subject_of(Quantization(1, 5.0), stopping=Stopping(keep=keep))
     model = subject.build()
     fitted = tuned(subject, model)
     assert fitted.model is model

@@ -24,7 +24,8 @@ from edgecell_train.compression.frontier import Point, PointKind, frontier_csv, 
 from edgecell_train.compression.limits import Limits
 from edgecell_train.compression.measuring import Measured, Meter
 from edgecell_train.compression.merging import merge_poolings
-from edgecell_train.config import Schedule, TrainConfig
+from edgecell_train.compression.source import for_epochs
+from edgecell_train.config import TrainConfig
 from edgecell_train.config_files import scalars
 from edgecell_train.distilling import find_teachers, load_teachers
 from edgecell_train.fitting import Fitted, Subject, fit
@@ -266,13 +267,6 @@ def chosen_step(search: Search) -> Point | None:
     if limits.has_costs:
         return next((point for point in steps if limits.meets_costs(point)), None)
     return smallest_accurate(search) if _has_lost(search) else None
-
-
-def for_epochs(config: TrainConfig, epochs: int) -> TrainConfig:
-    """The same training in fewer epochs, on a cosine that ends with them."""
-    warmup = min(config.schedule.warmup_epochs, epochs / 2)
-    schedule = Schedule("cosine", warmup_epochs=warmup)
-    return dataclasses.replace(config, epochs=epochs, schedule=schedule)
 
 
 def preset_of(search: Search, record: RunRecord, net: KerasModel) -> Preset:

@@ -7,7 +7,7 @@ from typing import Final
 
 from edgecell_runtime.codec import Json, Scalar
 from edgecell_runtime.errors import UsageError
-from edgecell_train.config import Quantization, TrainConfig
+from edgecell_train.config import Quantization, Schedule, TrainConfig
 from edgecell_train.config_files import CONFIG, SECTIONS, Layer, merged, read_config
 from edgecell_train.presets import PRESETS
 from edgecell_train.runs import Run
@@ -62,9 +62,14 @@ def fine_tuning(run: Run, data: Path | None, layers: Sequence[Layer]) -> TrainCo
         quantization=Quantization(),  # of the source, which was to be exported as it was
     )
     config = merged(config, layers)
-    warmup = min(config.schedule.warmup_epochs, config.epochs / 2)
-    schedule = dataclasses.replace(config.schedule, warmup_epochs=warmup)
-    return dataclasses.replace(config, schedule=schedule)
+    return for_epochs(config, config.epochs)
+
+
+def for_epochs(config: TrainConfig, epochs: int) -> TrainConfig:
+    """The same training in fewer epochs, on a cosine that ends with them."""
+    warmup = min(config.schedule.warmup_epochs, epochs / 2)
+    schedule = Schedule("cosine", warmup_epochs=warmup)
+    return dataclasses.replace(config, epochs=epochs, schedule=schedule)
 
 
 def _stored(run: Run) -> TrainConfig:
