@@ -208,7 +208,10 @@ def _page(
     worst = sorted(wrong, key=lambda answer: (-max(answer.probabilities), answer.image.name))
     names = disputed_of(run)
     disputed = np.array([answer.image.name in names for answer in samples.answers])
-    figures = tuple(figure_rows(record, _undisputed(run, tested, ~disputed)))
+    without = _undisputed(run, tested, ~disputed)
+    figures = tuple(figure_rows(record, without))
+    if run.is_refit and without is None:  # its figures are the folds', which knew of no disputes
+        disputed[:] = False
     history = read_history(run.folder / HISTORY)
     chance, averages = chance_note(record.evaluation, tested), _averages(history, record)
     own_test_part, crossing = has_own_test_part(rows), crossing_patients(rows)

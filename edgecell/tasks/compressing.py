@@ -12,14 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgecell import console
-from edgecell.tasks.compressing_request import SUFFIX, Request, begin, find_unfinished
+from edgecell.tasks.compressing_request import (
+    SUFFIX,
+    Request,
+    begin,
+    carried_on,
+    find_unfinished,
+)
 from edgecell.tasks.disputed import disputed_images
 from edgecell.tasks.file_lock import locked
 from edgecell.tasks.training import Teller, TrainingProgress, write_run_report
 from edgecell.tasks.training_images import open_images
 from edgecell_export.conversion_process import ConversionProcess
 from edgecell_export.recipes import RECIPES
-from edgecell_runtime.errors import RunError, TrainingError, UsageError
+from edgecell_runtime.errors import TrainingError, UsageError
 from edgecell_runtime.files import check_folder, storage_errors
 from edgecell_runtime.labelled import LabelledImages
 from edgecell_train import checkpoints
@@ -37,8 +43,8 @@ from edgecell_train.compression.search import (
     chosen_step,
     preset_of,
     read_search,
-    smallest_accurate,
     start_of,
+    write_search,
 )
 from edgecell_train.compression.source import FOLDER
 from edgecell_train.decoded_cache import DecodedCache
@@ -79,9 +85,10 @@ def compress(request: Request) -> Compressed:
     with locked(folder), _kept(folder):
         search = read_search(folder)
         if request.resume:
+            search = carried_on(search, request)
+            write_search(folder, search)  # with table and plot, which a full disk may have kept
             console.say(f"Going on with {console.shown(folder)} after {_steps(search)}.")
         run = find_run(Path(search.source))
-        _require_same_source(run, search)
         place = folder.parent / folder.name.removesuffix(SUFFIX)
         whole = folder / place.name
         if not (place / RECORD).is_file():
@@ -171,13 +178,10 @@ def _searched(searcher: Searcher, search: Search) -> tuple[Search, Point]:
             f"The run meets the limits as it is: as int8 TFLite it takes {source.words()}. Export "
             "it with --quantize int8, or ask for less."
         )
-    while (chosen := chosen_step(search)) is None:
-        found = searcher.step(search)
-        if found is None:
-            chosen = None if search.limits.has_costs else smallest_accurate(search)
-            break
-        search = found
-        console.say(f"Step {search.points[-1].step}: {search.points[-1].words()}.")
+    while (chosen := chosen_step(search)) is None and not search.exhausted:
+        search = searcher.step(search)
+        if not search.exhausted:
+            console.say(f"Step {search.points[-1].step}: {search.points[-1].words()}.")
     if chosen is None:
         raise _no_point(searcher.folder, search)
     return search, chosen
@@ -254,14 +258,6 @@ def _kept(folder: Path) -> Iterator[None]:
                 f"{shown}"
             )
         raise
-
-
-def _require_same_source(run: Run, search: Search) -> None:
-    if run.record.weights_sha256 != search.weights_sha256:
-        raise RunError(
-            f"{run.folder} is not the run that was compressed: its weights have another hash. Put "
-            "that back, or begin anew without --resume."
-        )
 
 
 def _steps(search: Search) -> str:

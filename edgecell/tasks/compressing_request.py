@@ -1,6 +1,7 @@
 """What a compression is asked for, and its folder: a new one, or one that goes on."""
 
 import contextlib
+import dataclasses
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +14,9 @@ from edgecell_runtime.files import replacing
 from edgecell_train.compression.chain import read_chain
 from edgecell_train.compression.limits import Limits
 from edgecell_train.compression.search import SEARCH, Search, read_search, write_search
-from edgecell_train.compression.source import fine_tuning, name_of
+from edgecell_train.compression.source import carried_on_config, fine_tuning, name_of
 from edgecell_train.config_checks import check
-from edgecell_train.config_files import Layer, differences
+from edgecell_train.config_files import Layer
 from edgecell_train.runs import find_run
 
 SUFFIX: Final = "-search"
@@ -93,37 +94,50 @@ def find_unfinished(request: Request) -> Path:
 
     Raises:
         RunError: There is none.
-        UsageError: It was begun with other limits or options.
     """
     if request.resume == "latest":
-        folder = _newest(request.out)
-    else:
-        named = Path(request.resume)
-        folder = named if named.is_dir() else request.out / named
-        if not (folder / SEARCH).is_file():
-            raise RunError(
-                f"{folder} is no unfinished compression; expected a folder ...{SUFFIX}, which lies "
-                "beside the runs while a compression lasts, or latest."
-            )
-    stored = read_search(folder)
-    if request.limits is not None and request.limits != stored.limits:
-        raise UsageError(
-            f"{folder} was begun with other limits ({stored.limits.words()}); a compression goes "
-            "on with those. Leave them out, or begin anew without --resume."
-        )
-    if request.run is not None and str(find_run(request.run).folder.resolve()) != stored.source:
-        raise UsageError(
-            f"{folder} compresses {stored.source}; leave the run out, or begin anew without "
-            "--resume."
-        )
-    config = fine_tuning(find_run(Path(stored.source)), request.data, request.layers)
-    changed = differences(stored.config, config) if request.layers else []
-    if changed:
-        raise UsageError(
-            f"{folder} was begun with another {changed[0]}; a compression goes on with the options "
-            "that it began with. Leave the others out, or begin anew without --resume."
+        return _newest(request.out)
+    named = Path(request.resume)
+    folder = named if named.is_dir() else request.out / named
+    if not (folder / SEARCH).is_file():
+        raise RunError(
+            f"{folder} is no unfinished compression; expected a folder ...{SUFFIX}, which lies "
+            "beside the runs while a compression lasts, or latest."
         )
     return folder
+
+
+def carried_on(search: Search, request: Request) -> Search:
+    """A search that goes on, with its source and its images where they are now.
+
+    Raises:
+        RunError: Its source is not there any more, or is another.
+        UsageError: It was begun with other limits or options.
+    """
+    if request.limits is not None and request.limits != search.limits:
+        raise UsageError(
+            f"The compression was begun with other limits ({search.limits.words()}), and goes on "
+            "with those. Leave them out, or begin anew without --resume."
+        )
+    if request.run is None and not Path(search.source).is_dir():
+        raise RunError(
+            f"{search.source}, the run that is compressed, is not there any more; name it where it "
+            f"is now: edgecell compress RUN --resume {request.resume}"
+        )
+    run = find_run(request.run or Path(search.source))
+    if run.record.weights_sha256 != search.weights_sha256:
+        raise RunError(
+            f"{run.folder} is not the run that was compressed: its weights have another hash. Name "
+            "that one, or begin anew without --resume."
+        )
+    data = request.data
+    if data is None and request.run is None and search.config.data:
+        data = Path(search.config.data)
+    return dataclasses.replace(
+        search,
+        source=str(run.folder.resolve()),
+        config=carried_on_config(search.config, run, data, request.layers),
+    )
 
 
 def _newest(runs: Path) -> Path:

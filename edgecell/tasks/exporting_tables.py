@@ -72,7 +72,7 @@ def _candidate_table(name: str, candidates: Sequence[Candidate]) -> Table:
         "points lost",
         "",
     )
-    return Table(f"{name}: recipes on validation patients", columns, rows)
+    return Table(f"{name}: recipes on validation images", columns, rows)
 
 
 def _ratio(ratio: SpeedRatio | None) -> str:

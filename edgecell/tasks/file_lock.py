@@ -47,7 +47,7 @@ def _open_and_lock(fcntl: ModuleType, path: Path, target: Path) -> int:
             os.close(descriptor)
             raise StorageError(
                 f"{target} is being written by another edgecell; expected to be the only one. Wait "
-                "for it or stop it, or choose another --output."
+                "for it or stop it, or name another."
             ) from error
         except OSError as error:  # some network shares have no locks
             console.warn(f"{target} cannot be locked ({error.strerror}): let nobody else write it.")

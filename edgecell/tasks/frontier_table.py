@@ -17,7 +17,7 @@ _COLUMNS = (
 
 def frontier_table(search: Search) -> Table:
     """What each file costs and loses, in the order of the search."""
-    title = f"{search.name}: int8 TFLite, one thread, validation patients"
+    title = f"{search.name}: int8 TFLite, one thread, validation images"
     return Table(title, _COLUMNS, [_row(point) for point in search.points])
 
 

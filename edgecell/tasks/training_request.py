@@ -11,7 +11,14 @@ from edgecell_runtime import codec
 from edgecell_runtime.codec import Json
 from edgecell_runtime.errors import UsageError
 from edgecell_train.config import SMALL_DATA, TrainConfig
-from edgecell_train.config_files import Layer, differences, is_path, merged, read_config
+from edgecell_train.config_files import (
+    LOCATIONS,
+    Layer,
+    differences,
+    is_path,
+    merged,
+    read_config,
+)
 from edgecell_train.presets import find_preset
 from edgecell_train.refitting import refit_config
 
@@ -32,7 +39,7 @@ SMALL_DATA_VALUES: Final[Mapping[str, Json]] = {
 Option = str | int | float | Path | None
 """What the command line gives; None where it gives nothing."""
 
-_FREE_IN_REFIT: Final = ("data", "patients", "disputed", "memory_mb")
+_FREE_IN_REFIT: Final = (*LOCATIONS, "memory_mb")
 """Where things lie now, and what changes no weight."""
 
 _FLAGS: Final = {"teachers": "teacher", "quantization.epochs": "quantization-aware"}

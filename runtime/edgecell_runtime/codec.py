@@ -167,7 +167,7 @@ def _decode_scalar(kind: object, document: Json, where: str) -> object:
             return number
     elif isinstance(kind, type) and type(document) is kind:
         return document
-    expected = getattr(kind, "__name__", str(kind))
+    expected = "a finite number" if kind is float else getattr(kind, "__name__", str(kind))
     raise ManifestError(f"{where} is {_shown(document)}, expected {expected}.")
 
 

@@ -90,7 +90,10 @@ def test_manifest_is_read_when_it_holds_golden_answers_of_old() -> None:
         (changed(lambda d: d.update(schema_version="1")), "schema_version is '1', expected"),
         (changed(lambda d: d.update(format="coreml")), "format is 'coreml', expected one of"),
         (changed(lambda d: d.update(labels="ab")), "labels is 'ab', expected a list"),
-        (changed(lambda d: d.update(threshold="0.5")), "threshold is '0.5', expected float"),
+        (
+            changed(lambda d: d.update(threshold="0.5")),
+            "threshold is '0.5', expected a finite",
+        ),
         (changed(lambda d: d.update(threshold=float("nan"))), "the number NaN is not finite"),
         (changed(lambda d: d.update(threshold=1.5)), "the threshold is between 0 and 1"),
         (changed(lambda d: d.update(temperature=0)), "temperature is between 1e-6 and 1e6"),

@@ -12,7 +12,6 @@ from edgecell_train.compression.search import (
     Search,
     chosen_step,
     read_search,
-    smallest_accurate,
     write_search,
 )
 from edgecell_train.compression.source import for_epochs
@@ -60,7 +59,16 @@ def test_smallest_accurate_step_is_chosen_when_two_behind_it_lost_too_much() -> 
     chosen = chosen_step(_search(limits, 0.6, 0.4, 0.7, 0.8))
     assert chosen is not None
     assert chosen.step == 2
-    assert smallest_accurate(_search(limits, 0.6)) is None
+
+
+def test_exhausted_search_takes_the_smallest_accurate_step_or_has_failed() -> None:
+    limits = Limits(drop=0.5)
+    exhausted = dataclasses.replace(_search(limits, 0.4, 0.6), exhausted=True)
+    chosen = chosen_step(exhausted)
+    assert chosen is not None
+    assert chosen.step == 1
+    assert not exhausted.has_failed
+    assert dataclasses.replace(_search(limits, 0.6), exhausted=True).has_failed
 
 
 @pytest.mark.parametrize(("size", "drop", "failed"), [(20_000, 0.1, False), (20_000, 0.2, True)])

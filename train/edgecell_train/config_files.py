@@ -26,6 +26,9 @@ CONFIG: Final = "config.toml"
 PATHS: Final = ("data", "patients", "disputed", "teachers", "refit")
 """Options that are paths; ``model`` may be one."""
 
+LOCATIONS: Final = ("data", "patients", "disputed")
+"""Those of files that may have moved since, which the images' hashes tell apart."""
+
 _MAX_BYTES: Final = 1 << 20
 _SETTING = re.compile(r"([a-z0-9_]+(?:\.[a-z0-9_]+)?)=(.*)", re.DOTALL)
 _KERAS_SUFFIX: Final = ".keras"

@@ -111,6 +111,7 @@ def prepare(images: LabelledImages, job: Job, runs: Path, watcher: Watcher) -> W
     """
     config = job.config
     check(config)
+    _require_images_of(job.split, images)
     positive = positive_label(images.labels, config.positive or None)
     labelling = Labelling(images.labels, head_of(job.preset, images.labels, positive))
     spec = preprocessing(job.preset, config.size)
@@ -133,6 +134,17 @@ def prepare(images: LabelledImages, job: Job, runs: Path, watcher: Watcher) -> W
     else:
         parts = _parts(job, decoded)
     return Work(job, images, positive, labelling, spec, decoded, parts)
+
+
+def _require_images_of(rows: Sequence[SplitRow], images: LabelledImages) -> None:
+    """Finds out before an image is read that a set is another one."""
+    names = {image.name for image in images}
+    absent = [row.image.name for row in rows if row.image.name not in names]
+    if absent:
+        raise DataError(
+            f"{images.location} does not hold the images of the run: {absent[0]} is not there. Say "
+            "where they are with --data PATH."
+        )
 
 
 def _parts(job: Job, decoded: Decoded) -> NDArray[np.str_]:

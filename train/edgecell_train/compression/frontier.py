@@ -48,9 +48,10 @@ class Point:
 
     def words(self) -> str:
         """For people."""
+        change = f"lose {self.drop:.2f}" if self.drop >= 0 else f"gain {-self.drop:.2f}"
         return (
-            f"{self.size_bytes:,} bytes, {self.latency_ms:.3g} ms and {self.macs:,} MACs lose "
-            f"{self.drop:.2f} points"
+            f"{self.size_bytes:,} bytes, {self.latency_ms:.3g} ms and {self.macs:,} MACs {change} "
+            "points"
         )
 
 

@@ -1,4 +1,4 @@
-"""What a net costs and answers as an int8 TFLite file, on validation patients."""
+"""What a net costs and answers as an int8 TFLite file, on validation images."""
 
 import contextlib
 import dataclasses

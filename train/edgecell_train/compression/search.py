@@ -70,6 +70,7 @@ class Search:
         limits: What was asked for.
         config: How to fine-tune, at the end for ``epochs``.
         points: The source, the steps and, at the end, the final net.
+        exhausted: Whether no channel can be taken any more.
         schema_version: 1.
     """
 
@@ -79,6 +80,7 @@ class Search:
     limits: Limits
     config: TrainConfig
     points: tuple[Point, ...] = ()
+    exhausted: bool = False
     schema_version: Literal[1] = 1
 
     @property
@@ -94,11 +96,10 @@ class Search:
 
     @property
     def has_failed(self) -> bool:
-        """Whether the final net costs or loses more than it may."""
-        final = self.final
-        return final is not None and not (
-            self.limits.meets_costs(final) and self.limits.keeps_accuracy(final)
-        )
+        """Whether the final net costs or loses more than it may, or no step is worth one."""
+        if self.final is None:
+            return self.exhausted and chosen_step(self) is None
+        return not (self.limits.meets_costs(self.final) and self.limits.keeps_accuracy(self.final))
 
 
 def step_file(folder: Path, step: int) -> Path:
@@ -161,11 +162,11 @@ class Searcher:
         measured = self._measure(in_form(search, model), self.run.record)
         return self._with_point(search, "source", 0, measured)
 
-    def step(self, search: Search) -> Search | None:
+    def step(self, search: Search) -> Search:
         """Cuts the last net once more, fine-tunes it shortly and measures it.
 
         Returns:
-            The search with one more point; None where no channel can be taken any more.
+            The search with one more point, or exhausted.
 
         Raises:
             EdgecellError: Training diverged, a file could not be converted, or the disk is full.
@@ -180,7 +181,9 @@ class Searcher:
         smaller = cut(chain, _goal(search.limits, last, chain), labelling, training, seed)
         told(1, 1, "")
         if read_chain(smaller).prunable == chain.prunable:
-            return None
+            search = dataclasses.replace(search, exhausted=True)
+            write_search(self.folder, search)
+            return search
         epochs = math.ceil(search.config.epochs / _STEP_EPOCHS)
         fitted = self.tune(search, smaller, epochs, f"Step {number}: fine-tuning")
         with replacing(step_file(self.folder, number)) as temporary:
@@ -261,12 +264,12 @@ def chosen_step(search: Search) -> Point | None:
     """The step whose net is worth the final fine-tuning; None while the search goes on.
 
     With limited costs it is the first that meets them. Without, it is the smallest that keeps the
-    accuracy, once those behind it do not.
+    accuracy, once those behind it do not, or there are none.
     """
     limits, steps = search.limits, search.steps
     if limits.has_costs:
         return next((point for point in steps if limits.meets_costs(point)), None)
-    return smallest_accurate(search) if _has_lost(search) else None
+    return _smallest_accurate(search) if search.exhausted or _has_lost(search) else None
 
 
 def preset_of(search: Search, record: RunRecord, net: KerasModel) -> Preset:
@@ -302,7 +305,7 @@ def _has_lost(search: Search) -> bool:
     return len(lost) == _PATIENCE and all(lost)
 
 
-def smallest_accurate(search: Search) -> Point | None:
+def _smallest_accurate(search: Search) -> Point | None:
     """The last step that keeps the accuracy; None where none does."""
     found = [point for point in search.steps if search.limits.keeps_accuracy(point)]
     return found[-1] if found else None

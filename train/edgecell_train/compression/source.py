@@ -8,7 +8,15 @@ from typing import Final
 from edgecell_runtime.codec import Json, Scalar
 from edgecell_runtime.errors import UsageError
 from edgecell_train.config import Quantization, Schedule, TrainConfig
-from edgecell_train.config_files import CONFIG, SECTIONS, Layer, merged, read_config
+from edgecell_train.config_files import (
+    CONFIG,
+    LOCATIONS,
+    SECTIONS,
+    Layer,
+    differences,
+    merged,
+    read_config,
+)
 from edgecell_train.presets import PRESETS
 from edgecell_train.runs import Run
 
@@ -16,10 +24,12 @@ FOLDER: Final = "compression"
 """In a compressed run: the net that the last fine-tuning began with, and the search."""
 
 _SETTLED: Final = (
-    *("preset", "model", "size", "data", "patients", "positive"),
+    *("preset", "model", "size", "data", "positive"),
     *("split", "folds", "fold", "refit", "seed"),
 )
 """Of these the source decides: the net, the images and the split stay its own."""
+
+_MAY_MOVE: Final = (*LOCATIONS, "teachers")
 
 
 def name_of(run: Run) -> str:
@@ -41,28 +51,46 @@ def fine_tuning(run: Run, data: Path | None, layers: Sequence[Layer]) -> TrainCo
     Raises:
         UsageError: An option is none, or one that the source decides.
     """
-    for layer in layers:
-        settled = [key for key in layer.values if key in _SETTLED]
-        if settled:
-            raise UsageError(
-                f"{layer.place}: a compression keeps the {settled[0]} of its source; expected "
-                "options of the fine-tuning, such as --set augmentation.flips=true."
-            )
     record = run.record
-    location = "" if record.data.drawn else str(run.folder / record.data.location)
     config = dataclasses.replace(
         _stored(run),
         preset="",
         model=f"{FOLDER}/{name_of(run)}.keras",
-        data=str(data.absolute()) if data else location,
+        data=_data(run, data),
         positive=record.positive_label or "",
-        teachers=(str(run.folder),),
+        teachers=(str(run.folder.resolve()),),
         size=(),
         seed=record.seed,
         quantization=Quantization(),  # of the source, which was to be exported as it was
     )
-    config = merged(config, layers)
-    return for_epochs(config, config.epochs)
+    return _with(config, layers)
+
+
+def carried_on_config(
+    stored: TrainConfig, run: Run, data: Path | None, layers: Sequence[Layer]
+) -> TrainConfig:
+    """The options of a compression that goes on, with the files where they are now.
+
+    Args:
+        stored: The options that it began with.
+        run: The source, where it is now.
+        data: Where the source's images are now.
+        layers: Options that are given once more, which may say where files are now.
+
+    Raises:
+        UsageError: An option is not what it was.
+    """
+    config = dataclasses.replace(
+        stored, data=_data(run, data), teachers=(str(run.folder.resolve()),)
+    )
+    config = _with(config, layers)
+    changed = [name for name in differences(stored, config) if name not in _MAY_MOVE]
+    if changed:
+        raise UsageError(
+            f"The compression was begun with another {changed[0]}, and goes on with the options "
+            "that it began with. Leave the others out, or begin anew without --resume."
+        )
+    return config
 
 
 def for_epochs(config: TrainConfig, epochs: int) -> TrainConfig:
@@ -70,6 +98,25 @@ def for_epochs(config: TrainConfig, epochs: int) -> TrainConfig:
     warmup = min(config.schedule.warmup_epochs, epochs / 2)
     schedule = Schedule("cosine", warmup_epochs=warmup)
     return dataclasses.replace(config, epochs=epochs, schedule=schedule)
+
+
+def _data(run: Run, data: Path | None) -> str:
+    """Where a run's images are; empty where it drew them."""
+    if data is not None:
+        return str(data.absolute())
+    return "" if run.record.data.drawn else str(run.folder.resolve() / run.record.data.location)
+
+
+def _with(config: TrainConfig, layers: Sequence[Layer]) -> TrainConfig:
+    for layer in layers:
+        settled = [key for key in layer.values if key in _SETTLED]
+        if settled:
+            raise UsageError(
+                f"{layer.place}: a compression keeps the {settled[0]} of its source; expected "
+                "options of the fine-tuning, such as --set augmentation.flips=true."
+            )
+    config = merged(config, layers)
+    return for_epochs(config, config.epochs)
 
 
 def _stored(run: Run) -> TrainConfig:
