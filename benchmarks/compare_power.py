@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from edgecell import console
 from edgecell.console import Table
-from edgecell.tasks.bench_comparing import SPREAD, compare, compare_interleaved
+from edgecell.tasks.bench.comparing import SPREAD, compare, compare_interleaved
 from edgecell_runtime.artifact import read_artifact
 from edgecell_runtime.bench import worker
 from edgecell_runtime.bench.plan import Job, Plan, Query, Target

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from edgecell import console
-from edgecell.tasks.bench_formats import as_markdown, read_benchmark
+from edgecell.tasks.bench.formats import as_markdown, read_benchmark
 from edgecell_runtime.errors import EdgecellError, UsageError
 from edgecell_runtime.files import write_text
 from edgecell_runtime.wording import counted

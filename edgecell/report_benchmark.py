@@ -9,9 +9,9 @@ from typing import Final
 from edgecell.console import Table
 from edgecell.report_pictures import png_data_uri
 from edgecell.report_rendering import render
-from edgecell.tasks import bench_comparing_tables
-from edgecell.tasks.bench_tables import INTERVAL
-from edgecell.tasks.bench_words import (
+from edgecell.tasks.bench import comparing_tables
+from edgecell.tasks.bench.tables import INTERVAL
+from edgecell.tasks.bench.words import (
     Measured,
     Remark,
     date_words,
@@ -167,10 +167,8 @@ def _page(benchmark: Benchmark) -> Page:
         figure_names=tuple(found),
         remarks=remarks(benchmark),
         not_measured=tuple(not_measured(benchmark)),
-        comparison=None if comparison is None else bench_comparing_tables.table(comparison),
-        comparison_notes=()
-        if comparison is None
-        else tuple(bench_comparing_tables.notes(comparison)),
+        comparison=None if comparison is None else comparing_tables.table(comparison),
+        comparison_notes=() if comparison is None else tuple(comparing_tables.notes(comparison)),
         plots=_draw(lines),
         left_out=max(len(timed) - _MOST_DISTRIBUTIONS, 0),
     )

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgecell.tasks.bench_words import measured
+from edgecell.tasks.bench.words import measured
 from edgecell_export.card import AT_THRESHOLD, figures
 from edgecell_runtime import metrics
 from edgecell_runtime.bench.results import Benchmark, Row

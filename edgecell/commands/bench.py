@@ -109,10 +109,10 @@ def bench(
 ) -> None:
     """Measures artifacts by turns: latency, throughput, cold start, memory, right answers."""
     from edgecell.devices.base import DeviceSettings, Manners
-    from edgecell.tasks import bench_asking, bench_formats, bench_showing
+    from edgecell.tasks.bench import asking, formats, showing
 
-    bench_formats.check_output(output)
-    wishes = bench_asking.Wishes(
+    formats.check_output(output)
+    wishes = asking.Wishes(
         scenarios=scenarios,
         stage=stage,
         threads=threads,
@@ -126,10 +126,10 @@ def bench(
         power=power,
         seed=seed,
     )
-    request = bench_asking.request_of(artifacts or (), data, wishes)
+    request = asking.request_of(artifacts or (), data, wishes)
     if device or fleet is not None:
-        bench_showing.refuse_with_devices(request, compared=bool(compare))
-    old = bench_asking.old_of(compare or (), fail_above)
+        showing.refuse_with_devices(request, compared=bool(compare))
+    old = asking.old_of(compare or (), fail_above)
     common = DeviceSettings(
         "",
         "",
@@ -141,12 +141,12 @@ def bench(
     )
     if keep and not device and fleet is None:
         raise UsageError("--keep is of devices, and none is named; name one with --device.")
-    devices = bench_asking.devices_of(device or (), fleet, common)
-    shown = bench_showing.Output(output, as_json)
+    devices = asking.devices_of(device or (), fleet, common)
+    shown = showing.Output(output, as_json)
     if devices:
         manners = Manners(keep=keep, send_images=data is not None)
-        status = bench_showing.on_devices(devices, request, manners, shown)
+        status = showing.on_devices(devices, request, manners, shown)
     else:
-        status = bench_showing.here(request, old, shown)
+        status = showing.here(request, old, shown)
     if status:
         raise typer.Exit(status)

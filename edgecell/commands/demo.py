@@ -28,7 +28,9 @@ def demo(
 ) -> None:
     """Draws cells, trains, exports, measures, and writes a report, in about three minutes."""
     from edgecell.report import write_report
-    from edgecell.tasks import bench_tables, benching, exporting, exporting_tables, training
+    from edgecell.tasks import exporting, exporting_tables, training
+    from edgecell.tasks.bench import running
+    from edgecell.tasks.bench.tables import tables as benchmark_tables
     from edgecell.tasks.training_request import options_of
 
     run = training.train_run(training.Request(options_of({"seed": seed})), out / "runs")
@@ -37,7 +39,7 @@ def demo(
         exported += exporting.export_run(exporting.Request(run.folder, form, recipe))
     console.say("Measuring ...")
     paths = tuple(one.exported.path for one in exported)
-    measured = benching.benchmark(benching.Request(paths, plan=SHORT))
+    measured = running.benchmark(running.Request(paths, plan=SHORT))
     report = (out / "report.html").absolute()
     with run.open_images() as images:
         write_report(report, run, images, measured)
@@ -51,7 +53,7 @@ def demo(
     tables = [
         training.result_table(run),
         exporting_tables.result_table(exported),
-        *bench_tables.tables(measured),
+        *benchmark_tables(measured),
     ]
     console.present(document, tables, as_json=as_json, output=None)
     console.say("These cells were drawn; the figures say nothing about real blood smears.")

@@ -11,9 +11,9 @@ from support import artifacts
 from support.command_line import invoke, latest_run, seal, write_cells
 from support.tiny_bench import WISHES
 
-from edgecell.tasks import bench_asking, bench_formats, benching
-from edgecell.tasks.bench_images import choose
-from edgecell.tasks.bench_words import paced_words
+from edgecell.tasks.bench import asking, formats, running
+from edgecell.tasks.bench.images import choose
+from edgecell.tasks.bench.words import paced_words
 from edgecell_runtime.artifact import read_artifact
 from edgecell_runtime.bench.plan import Plan
 from edgecell_runtime.errors import DataError, EngineError, StorageError, UsageError
@@ -39,7 +39,7 @@ def measuring_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     def measured(*_: Any) -> NoReturn:
         pytest.fail("it was measured before it was refused")
 
-    monkeypatch.setattr(benching, "run_job", measured)
+    monkeypatch.setattr(running, "run_job", measured)
 
 
 def old_result(model: Path, capsys: pytest.CaptureFixture[str]) -> Path:
@@ -98,7 +98,7 @@ def test_old_result_that_cannot_be_compared_with_is_refused_before_measuring(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     file = old_result(model, capsys)
-    monkeypatch.setattr(benching, "run_job", lambda *_: pytest.fail("it was measured"))
+    monkeypatch.setattr(running, "run_job", lambda *_: pytest.fail("it was measured"))
     outcome = invoke(capsys, "bench", model, *SHORT[:-1], "2", "--compare", file)
     assert outcome.status == 2
     assert "threads: 1, now 2" in outcome.err
@@ -124,9 +124,9 @@ def test_paced_says_how_long_it_takes_and_ends_as_the_plan_has_it() -> None:
     assert usual.paced_seconds == pytest.approx(1024 / 30, rel=0.05)
     assert paced_words(usual) == ""
     slow = dataclasses.replace(WISHES, scenarios="paced", rate=0.01, queries=1, processes=1)
-    plan = bench_asking.request_of((), None, slow).plan
+    plan = asking.request_of((), None, slow).plan
     assert plan.max_seconds == pytest.approx(150.0)
-    assert bench_asking.request_of((), None, WISHES).plan.max_seconds == 30.0
+    assert asking.request_of((), None, WISHES).plan.max_seconds == 30.0
 
 
 @pytest.mark.usefixtures("measuring_fails")
@@ -190,8 +190,8 @@ def test_images_of_other_labels_are_said(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = write_cells(tmp_path / "cells", {"a.png": "cat", "b.png": "dog"})
-    request = benching.Request((model,), data)
-    benching.prepare(request, tmp_path / "job")
+    request = running.Request((model,), data)
+    running.prepare(request, tmp_path / "job")
     assert "labels that it does not know (cat, dog)" in capsys.readouterr().err
 
 
@@ -200,14 +200,14 @@ def test_one_file_is_measured_once(
 ) -> None:
     link = tmp_path / "link.onnx"
     link.symlink_to(model)
-    request = benching.Request((model, link, tmp_path / "." / ".." / tmp_path.name / model.name))
-    prepared = benching.prepare(request, tmp_path / "job")
+    request = running.Request((model, link, tmp_path / "." / ".." / tmp_path.name / model.name))
+    prepared = running.prepare(request, tmp_path / "job")
     assert len(prepared.job.targets) == 1
     assert capsys.readouterr().err.count("it is measured once") == 2
 
 
 def test_run_stands_for_its_artifacts(run: Run) -> None:
-    request = bench_asking.request_of((run.folder,), None, WISHES)
+    request = asking.request_of((run.folder,), None, WISHES)
     assert request.artifacts == (find_run(run.folder).exports / "tiny-float32.onnx",)
 
 
@@ -224,13 +224,13 @@ def test_result_is_shown_and_written_before_it_is_said_that_nothing_could_be_com
         raise UsageError("No row can be compared.")
 
     old = seal(tmp_path / "old" / "tiny.onnx", artifacts.tiny_manifest("onnx"))
-    monkeypatch.setattr(bench_asking, "compare_interleaved", nothing)
+    monkeypatch.setattr(asking, "compare_interleaved", nothing)
     file = tmp_path / "result.json"
     outcome = invoke(capsys, "bench", model, "--compare", old, *SHORT, "--output", file)
     assert outcome.status == 2
     assert "No row can be compared." in outcome.err
     assert "Latency" in outcome.out
-    assert len(bench_formats.read_benchmark(file).rows) == 2
+    assert len(formats.read_benchmark(file).rows) == 2
 
 
 def test_result_is_shown_where_the_file_cannot_be_written(
@@ -242,7 +242,7 @@ def test_result_is_shown_where_the_file_cannot_be_written(
     def full(*_: Any) -> NoReturn:
         raise StorageError("The disk is full.")
 
-    monkeypatch.setattr(bench_formats, "write", full)
+    monkeypatch.setattr(formats, "write", full)
     outcome = invoke(capsys, "bench", model, *SHORT, "--output", tmp_path / "result.json")
     assert outcome.status == 1
     assert "The disk is full." in outcome.err

@@ -11,7 +11,7 @@ from support import artifacts
 from support.command_line import invoke, latest_run, positive_probability, seal, write_cells
 from support.tiny_bench import WISHES
 
-from edgecell.tasks import bench_asking
+from edgecell.tasks.bench import asking
 from edgecell_runtime import codec
 from edgecell_runtime.bench.plan import MLPERF_SECONDS
 from edgecell_runtime.bench.results import Benchmark
@@ -190,7 +190,7 @@ def test_wishes_become_a_plan() -> None:
         queries=7,
         rate=5.0,
     )
-    request = bench_asking.request_of((), None, wishes)
+    request = asking.request_of((), None, wishes)
     assert request.plan.scenarios == ("single_stream", "cold")
     assert (request.plan.min_seconds, request.plan.min_queries) == (MLPERF_SECONDS, 7)
     assert request.plan.max_seconds > MLPERF_SECONDS
@@ -199,6 +199,6 @@ def test_wishes_become_a_plan() -> None:
 
 
 def test_artifact_cannot_be_old_and_new(model: Path) -> None:
-    request = bench_asking.request_of((model,), None, WISHES)
+    request = asking.request_of((model,), None, WISHES)
     with pytest.raises(UsageError, match="is both old and new"):
-        bench_asking.old_of([model]).beside(request)
+        asking.old_of([model]).beside(request)

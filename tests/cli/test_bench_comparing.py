@@ -8,15 +8,15 @@ import pytest
 from support import benchmarks
 from support.benchmark_runs import Machine, interleaved, run
 
-from edgecell.tasks.bench_comparing import (
+from edgecell.tasks.bench.comparing import (
     SPREAD,
     Spread,
     compare,
     compare_interleaved,
     exit_status,
 )
-from edgecell.tasks.bench_comparing_tables import notes, table
-from edgecell.tasks.bench_foreseeing import of_rows, refuse_hopeless
+from edgecell.tasks.bench.comparing_tables import notes, table
+from edgecell.tasks.bench.foreseeing import of_rows, refuse_hopeless
 from edgecell_runtime.bench.plan import SCENARIOS, Plan, Target
 from edgecell_runtime.bench.results import Benchmark, Comparison, Estimate, Flag, Ratio, Row
 from edgecell_runtime.errors import UsageError

@@ -19,7 +19,7 @@ from support.ssh_visit import processes_with, wait_until
 
 from edgecell.devices.base import ANSWERS_FILE
 from edgecell.devices.together import Outcome, run_together
-from edgecell.tasks import bench_showing
+from edgecell.tasks.bench import showing
 
 pytestmark = needs_sshd
 
@@ -77,7 +77,7 @@ def test_answers_that_do_not_fit_are_said_of_their_device_alone(
         (outcomes[0].out / ANSWERS_FILE).write_bytes(b"no answers")
         return outcomes
 
-    monkeypatch.setattr(bench_showing, "run_together", damaged)
+    monkeypatch.setattr(showing, "run_together", damaged)
     model = artifacts.write_artifact(tmp_path, "onnx")
     outcome = invoke(capsys, "bench", model, "--fleet", fleet, *SHORT, "--json")
     assert (outcome.status, outcome.out) == (1, "")

@@ -14,9 +14,9 @@ from jsonschema import Draft202012Validator
 from pytest_benchmark.storage.file import FileStorage
 from support import benchmarks
 
-from edgecell.tasks import bench_csv, bench_formats
-from edgecell.tasks.bench_pytest import as_pytest_benchmark
-from edgecell.tasks.bench_schema import IDENTIFIER
+from edgecell.tasks.bench import csv_rows, formats
+from edgecell.tasks.bench.pytest_json import as_pytest_benchmark
+from edgecell.tasks.bench.schema import IDENTIFIER
 from edgecell_runtime import codec
 from edgecell_runtime.bench.results import Benchmark, Energy
 from edgecell_runtime.errors import StorageError, UsageError
@@ -37,10 +37,10 @@ FULL = benchmarks.benchmark(
 
 
 def test_published_schema_is_what_the_command_prints() -> None:
-    command = [sys.executable, "-W", "error", "-m", "edgecell.tasks.bench_schema"]
+    command = [sys.executable, "-W", "error", "-m", "edgecell.tasks.bench.schema"]
     printed = subprocess.run(command, capture_output=True, check=True).stdout
     assert printed == PUBLISHED.read_bytes(), (
-        "The result has changed: python -m edgecell.tasks.bench_schema > "
+        "The result has changed: python -m edgecell.tasks.bench.schema > "
         "runtime/benchmark.schema.json"
     )
 
@@ -53,11 +53,9 @@ def test_published_schema_is_a_schema_of_this_version_of_the_result() -> None:
 
 def test_json_file_is_valid_and_comes_back_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
-    bench_formats.write(FULL, path)
+    formats.write(FULL, path)
     VALIDATOR.validate(json.loads(path.read_bytes()))
-    assert bench_formats.read_benchmark(path) == codec.decode(
-        Benchmark, codec.encode(FULL), "benchmark"
-    )
+    assert formats.read_benchmark(path) == codec.decode(Benchmark, codec.encode(FULL), "benchmark")
 
 
 @pytest.mark.parametrize(
@@ -75,33 +73,33 @@ def test_file_is_refused_when_it_is_no_benchmark(
     if text is not None:
         path.write_text(text)
     with pytest.raises(UsageError, match=words):
-        bench_formats.read_benchmark(path)
+        formats.read_benchmark(path)
 
 
 def test_output_is_refused_before_measuring_when_it_cannot_be_written(tmp_path: Path) -> None:
-    bench_formats.check_output(None)
-    bench_formats.check_output(tmp_path / "new" / "result.html")
+    formats.check_output(None)
+    formats.check_output(tmp_path / "new" / "result.html")
     with pytest.raises(UsageError, match=r"suffix '\.xlsx'; expected one of \.pytest\.json, "):
-        bench_formats.check_output(tmp_path / "result.xlsx")
+        formats.check_output(tmp_path / "result.xlsx")
     (tmp_path / "folder.md").mkdir()
     with pytest.raises(UsageError, match="is a folder"):
-        bench_formats.check_output(tmp_path / "folder.md")
+        formats.check_output(tmp_path / "folder.md")
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="is no folder"):
-        bench_formats.check_output(tmp_path / "file" / "result.csv")
+        formats.check_output(tmp_path / "file" / "result.csv")
 
 
 def test_comparison_is_in_every_file_and_comes_back(tmp_path: Path) -> None:
     compared = benchmarks.compared()
     path = tmp_path / "result.json"
-    bench_formats.write(compared, path)
+    formats.write(compared, path)
     VALIDATOR.validate(json.loads(path.read_bytes()))
-    assert bench_formats.read_benchmark(path).comparison == compared.comparison
-    old, new = csv.DictReader(io.StringIO(bench_csv.as_csv(compared)))
+    assert formats.read_benchmark(path).comparison == compared.comparison
+    old, new = csv.DictReader(io.StringIO(csv_rows.as_csv(compared)))
     assert (old["old"], old["comparison.verdict"]) == ("True", "")
     assert (new["old"], new["comparison.verdict"]) == ("False", "slower")
     assert (new["comparison.ratio.value"], new["comparison.ratio.low"]) == ("1.2", "1.164")
-    text = bench_formats.as_markdown(compared)
+    text = formats.as_markdown(compared)
     assert f"| 1 | {benchmarks.TFLITE} (old) |" in text
     assert "| 1.200 (1.164-1.237) | slower |" in text
     entries = as_pytest_benchmark(compared)["benchmarks"]
@@ -116,14 +114,14 @@ def test_comparison_is_in_every_file_and_comes_back(tmp_path: Path) -> None:
 def test_other_json_of_ours_is_called_what_it_is(tmp_path: Path, name: str, said: str) -> None:
     (tmp_path / name).write_text("{}")
     with pytest.raises(UsageError, match=f"{said} and no benchmark of edgecell; name the"):
-        bench_formats.read_benchmark(tmp_path / name)
+        formats.read_benchmark(tmp_path / name)
 
 
 # CSV
 
 
 def test_csv_has_a_line_a_row_and_all_digits() -> None:
-    lines = list(csv.DictReader(io.StringIO(bench_csv.as_csv(FULL))))
+    lines = list(csv.DictReader(io.StringIO(csv_rows.as_csv(FULL))))
     assert len(lines) == len(FULL.rows)
     row = FULL.rows[0]
     assert row.latency is not None
@@ -142,9 +140,9 @@ def test_csv_has_a_line_a_row_and_all_digits() -> None:
 
 def test_csv_has_the_same_columns_for_every_result() -> None:
     cold = benchmarks.benchmark([benchmarks.row(scenario="cold", evaluation=None)])
-    heads = {bench_csv.as_csv(one).partition("\n")[0] for one in (FULL, cold)}
+    heads = {csv_rows.as_csv(one).partition("\n")[0] for one in (FULL, cold)}
     assert len(heads) == 1
-    assert len(set(bench_csv.columns())) == len(bench_csv.columns())
+    assert len(set(csv_rows.columns())) == len(csv_rows.columns())
 
 
 def test_csv_holds_every_number_of_a_row_but_the_histogram() -> None:
@@ -152,7 +150,7 @@ def test_csv_holds_every_number_of_a_row_but_the_histogram() -> None:
     kept = dataclasses.replace(
         row, latency=dataclasses.replace(row.latency, histogram=(), histogram_from=0.0)
     )
-    line = bench_csv.as_csv(FULL).splitlines()[1]
+    line = csv_rows.as_csv(FULL).splitlines()[1]
     for number in numbers(codec.encode(kept)):
         assert number in line
 
@@ -171,7 +169,7 @@ def numbers(document: codec.Json) -> list[str]:
 
 
 def test_markdown_names_machine_date_and_plan_in_one_line() -> None:
-    text = bench_formats.as_markdown(benchmarks.benchmark())
+    text = formats.as_markdown(benchmarks.benchmark())
     (line,) = [line for line in text.splitlines() if line.startswith("Measured ")]
     for words in (
         "2026-11-22 10:00 UTC on Test Processor 3000, 2 of 4 CPUs",
@@ -183,7 +181,7 @@ def test_markdown_names_machine_date_and_plan_in_one_line() -> None:
 
 
 def test_markdown_has_medians_with_intervals_and_explains_flags() -> None:
-    text = bench_formats.as_markdown(benchmarks.benchmark())
+    text = formats.as_markdown(benchmarks.benchmark())
     assert "| 1 | float32.tflite | litert, 2 | 0.750 (0.743-0.758) |" in text
     assert "| 2 [a] | static_int8.onnx |" in text
     assert "\\[a\\] load: other processes took 43 % of the CPUs (#2 single stream" in text
@@ -193,7 +191,7 @@ def test_markdown_has_medians_with_intervals_and_explains_flags() -> None:
 
 
 def test_pytest_benchmark_loads_what_was_written(tmp_path: Path) -> None:
-    bench_formats.write(FULL, tmp_path / "0001_cells.pytest.json")
+    formats.write(FULL, tmp_path / "0001_cells.pytest.json")
     storage = FileStorage(tmp_path, logging.getLogger("pytest-benchmark"))
     loaded = list(storage.load_benchmarks())
     assert [one["group"] for one in loaded] == [
@@ -210,7 +208,7 @@ def test_pytest_benchmark_loads_what_was_written(tmp_path: Path) -> None:
 def test_pytest_benchmark_compares_what_was_written(tmp_path: Path) -> None:
     for number, ms in ((1, 0.5), (2, 0.75)):
         result = benchmarks.benchmark([benchmarks.row(ms=ms)], ratios=())
-        bench_formats.write(result, tmp_path / f"000{number}_cells.pytest.json")
+        formats.write(result, tmp_path / f"000{number}_cells.pytest.json")
     command = [sys.executable, "-m", "pytest_benchmark", "--storage", str(tmp_path), "compare"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -9,7 +9,7 @@ from support.report_page import Seen
 
 from edgecell.report_benchmark import render_benchmark
 from edgecell.report_pictures import png_data_uri
-from edgecell.tasks.bench_formats import check_output, write
+from edgecell.tasks.bench.formats import check_output, write
 from edgecell_runtime.bench.plan import Target
 from edgecell_runtime.bench.results import Benchmark, Estimate, Row
 from edgecell_runtime.errors import MissingPartError

@@ -7,9 +7,9 @@ from support import benchmarks
 
 from edgecell import console
 from edgecell.console import Table
-from edgecell.tasks.bench_formats import as_markdown
-from edgecell.tasks.bench_tables import notes, tables
-from edgecell.tasks.bench_words import digits, engine_words, figure_words, measured, short_names
+from edgecell.tasks.bench.formats import as_markdown
+from edgecell.tasks.bench.tables import notes, tables
+from edgecell.tasks.bench.words import digits, engine_words, figure_words, measured, short_names
 from edgecell_runtime.bench.plan import Plan, Target
 from edgecell_runtime.bench.results import Energy, Estimate, Flag, Row
 

@@ -8,7 +8,7 @@ import pytest
 from readme_tables import filled, rendered
 from support import benchmarks
 
-from edgecell.tasks import bench_formats
+from edgecell.tasks.bench import formats
 from edgecell_runtime.errors import UsageError
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "readme_tables.py"
@@ -39,7 +39,7 @@ def results(tmp_path: Path) -> list[Path]:
         time="2026-11-21T09:00:00+00:00",
     )
     for path, result in zip(found, (benchmarks.benchmark(), board), strict=True):
-        bench_formats.write(result, path)
+        formats.write(result, path)
     return found
 
 
@@ -104,7 +104,7 @@ def test_two_results_of_one_name_are_refused(readme: Path, results: list[Path]) 
 def test_name_that_reads_as_a_marker_is_refused(readme: Path) -> None:
     path = readme.parent / "odd.json"
     row = benchmarks.row("<!-- /bench -->.tflite")
-    bench_formats.write(benchmarks.benchmark([row]), path)
+    formats.write(benchmarks.benchmark([row]), path)
     with pytest.raises(UsageError, match="reads as a marker"):
         rendered(readme, [path])
 

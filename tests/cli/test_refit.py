@@ -13,7 +13,7 @@ from support.command_line import invoke, seal
 from support.tiny_training import TINY, write_cells
 
 from edgecell.cli import run
-from edgecell.tasks.bench_images import choose
+from edgecell.tasks.bench.images import choose
 from edgecell_export.source import source_probabilities
 from edgecell_runtime.artifact import read_artifact
 from edgecell_runtime.errors import UsageError

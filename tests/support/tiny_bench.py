@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from edgecell.tasks.bench_asking import Wishes
+from edgecell.tasks.bench.asking import Wishes
 from edgecell_runtime import codec
 from edgecell_runtime.bench.plan import Job, Plan, Query, Target
 from edgecell_runtime.bench.workers import Launch

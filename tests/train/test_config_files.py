@@ -76,7 +76,10 @@ def test_later_layers_win_option_by_option() -> None:
         ("[optimizer]\nrate = 1", "[optimizer] has no option 'rate'; there are name, learning_ra"),
         ("[optimizer]\nlerning_rate = 1", "Did you mean learning_rate?"),
         ("[schedule]\nepochs = 1", "belongs to the top of the file, before the first section."),
-        ("[augmentation.rotation]\nmost = 1", "augmentation.rotation is {'most': 1}, expected a finite"),
+        (
+            "[augmentation.rotation]\nmost = 1",
+            "rotation is {'most': 1}, expected a finite",
+        ),
         ("optimizer = 'sgd'", "optimizer is a section; expected [optimizer] with options below"),
         ("epochs = 'many'", "recipe.toml: epochs is 'many', expected int."),
         ("epochs = 3.0", "epochs is 3.0, expected int."),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from edgecell.console import Table
-from edgecell.tasks.bench_words import digits, engine_words, figure_words, measured
+from edgecell.tasks.bench.words import digits, engine_words, figure_words, measured
 from edgecell_runtime.bench.plan import Scenario
 from edgecell_runtime.bench.results import Benchmark
 

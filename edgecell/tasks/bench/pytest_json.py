@@ -3,7 +3,7 @@
 import math
 from typing import Final
 
-from edgecell.tasks.bench_words import OLD_MARK, SCENARIO_NAMES, engine_name
+from edgecell.tasks.bench.words import OLD_MARK, SCENARIO_NAMES, engine_name
 from edgecell_runtime import codec
 from edgecell_runtime.bench.results import Benchmark, Latency, Row
 from edgecell_runtime.codec import Json

@@ -1,6 +1,6 @@
 """The JSON Schema of a benchmark's result, draft 2020-12, made from the dataclasses of the reader.
 
-``python -m edgecell.tasks.bench_schema`` prints it; ``runtime/benchmark.schema.json`` is what it
+``python -m edgecell.tasks.bench.schema`` prints it; ``runtime/benchmark.schema.json`` is what it
 printed.
 """
 
@@ -16,7 +16,7 @@ IDENTIFIER: Final = "urn:edgecell:benchmark:1"
 """Of the schema; the number is the result's ``schema_version``."""
 
 _COMMENT: Final = (
-    "Made by `python -m edgecell.tasks.bench_schema`; do not edit. edgecell's reader refuses more "
+    "Made by `python -m edgecell.tasks.bench.schema`; do not edit. edgecell's reader refuses more "
     "than a schema can: a key that appears twice, 1.0 for an integer, a number that a 64-bit float "
     "cannot hold, and half a surrogate pair."
 )

@@ -4,8 +4,8 @@ from collections import Counter
 from typing import Final
 
 from edgecell.console import Table
-from edgecell.tasks.bench_comparing import SPREAD, limit
-from edgecell.tasks.bench_words import SCENARIO_NAMES
+from edgecell.tasks.bench.comparing import SPREAD, limit
+from edgecell.tasks.bench.words import SCENARIO_NAMES
 from edgecell_runtime.bench.latency import FEWEST
 from edgecell_runtime.bench.results import ComparedRow, Comparison, Estimate
 from edgecell_runtime.printable import printable_name

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Final, Literal
 
-from edgecell.tasks.bench_matching import Pair, different, match, unmatched_of
+from edgecell.tasks.bench.matching import Pair, different, match, unmatched_of
 from edgecell_runtime.bench.plan import Scenario
 from edgecell_runtime.bench.results import (
     Benchmark,

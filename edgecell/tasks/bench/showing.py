@@ -18,17 +18,12 @@ from edgecell.devices.together import (
     open_device,
     run_together,
 )
-from edgecell.tasks import (
-    bench_comparing_tables,
-    bench_formats,
-    bench_tables,
-    bench_words,
-    benching,
-)
-from edgecell.tasks.bench_asking import Old
-from edgecell.tasks.bench_comparing import exit_status
-from edgecell.tasks.bench_fleet_table import fleet_table
-from edgecell.tasks.benching import Prepared, Request
+from edgecell.tasks.bench import comparing_tables, formats, running, tables
+from edgecell.tasks.bench.asking import Old
+from edgecell.tasks.bench.comparing import exit_status
+from edgecell.tasks.bench.fleet_table import fleet_table
+from edgecell.tasks.bench.running import Prepared, Request
+from edgecell.tasks.bench.words import paced_words
 from edgecell_runtime import codec
 from edgecell_runtime.bench.results import Benchmark
 from edgecell_runtime.bench.running import Measurement
@@ -56,12 +51,12 @@ def here(request: Request, old: Old, output: Output) -> int:
     What was measured is shown and written before it is said that something after it failed.
 
     Raises:
-        EdgecellError: As ``benching.benchmark``, nothing can be compared, or the file cannot be
+        EdgecellError: As ``running.benchmark``, nothing can be compared, or the file cannot be
             written.
     """
     wanted = old.beside(request)
     _say_how_long(wanted)
-    found = benching.benchmark(wanted, old.check)
+    found = running.benchmark(wanted, old.check)
     failures: list[EdgecellError] = []
     try:
         found = replace(found, comparison=old.comparison(found))
@@ -89,14 +84,14 @@ def on_devices(
     """
     if output.file is not None and len(settings) > 1:
         for one in settings:
-            bench_formats.check_output(_of_device(output.file, one.name))
+            formats.check_output(_of_device(output.file, one.name))
     _say_how_long(request)
     # What patients showed leaves this machine only where the user named it.
     allowed = request if request.data is not None else replace(request, patterns=True)
     devices = [open_device(one, manners) for one in settings]
     check_distinct(devices)
     with tempfile.TemporaryDirectory(prefix="edgecell-devices-") as name:
-        prepared = benching.prepare(allowed, Path(name) / "job")
+        prepared = running.prepare(allowed, Path(name) / "job")
         outcomes = run_together(
             devices,
             prepared.folder,
@@ -144,10 +139,10 @@ def _completed(prepared: Prepared, outcome: Outcome) -> Benchmark:
     try:
         with np.load(outcome.out / ANSWERS_FILE, allow_pickle=False) as stored:
             answers = tuple(stored[f"row-{number}"] for number in range(count))
-        return benching.completed(prepared, Measurement(outcome.benchmark, answers))
+        return running.completed(prepared, Measurement(outcome.benchmark, answers))
     except FileNotFoundError:  # of Android
         nothing = (np.empty((0, 0)),) * count
-        return benching.completed(prepared, Measurement(outcome.benchmark, nothing))
+        return running.completed(prepared, Measurement(outcome.benchmark, nothing))
     except (OSError, EOFError, KeyError, ValueError, IndexError, zipfile.BadZipFile) as error:
         raise EngineError(
             f"What {outcome.name} sent back does not fit what it was asked: {error!r}. Measure "
@@ -176,7 +171,7 @@ def _write_and_show(found: dict[str, Benchmark], output: Output, *, alone: bool)
 def _written(found: Benchmark, path: Path) -> list[EdgecellError]:
     """Writes a result; gives what went wrong."""
     try:
-        bench_formats.write(found, path)
+        formats.write(found, path)
     except EdgecellError as error:
         return [error]
     console.say(f"Written to {path}")
@@ -192,8 +187,7 @@ def _raise(failures: Sequence[EdgecellError]) -> None:
 
 
 def _say_how_long(request: Request) -> None:
-    words = bench_words.paced_words(request.plan)
-    if words:
+    if words := paced_words(request.plan):
         console.warn(words)
 
 
@@ -204,12 +198,12 @@ def _of_device(path: Path, name: str) -> Path:
 
 
 def _show(found: Benchmark) -> None:
-    console.present(None, bench_tables.tables(found), as_json=False, output=None)
-    _say(bench_tables.notes(found))
+    console.present(None, tables.tables(found), as_json=False, output=None)
+    _say(tables.notes(found))
     if found.comparison is not None:
-        compared = bench_comparing_tables.table(found.comparison)
+        compared = comparing_tables.table(found.comparison)
         console.present(None, [compared], as_json=False, output=None)
-        _say(bench_comparing_tables.notes(found.comparison))
+        _say(comparing_tables.notes(found.comparison))
 
 
 def _say(lines: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from edgecell.console import Table
-from edgecell.tasks.bench_words import (
+from edgecell.tasks.bench.words import (
     SCENARIO_NAMES,
     TIMED,
     Measured,

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from edgecell.tasks.bench_words import SCENARIO_NAMES, engine_name
+from edgecell.tasks.bench.words import SCENARIO_NAMES, engine_name
 from edgecell_runtime.bench.results import Benchmark, Row, Unmatched
 from edgecell_runtime.printable import printable_name
 from edgecell_runtime.wording import counted

@@ -9,15 +9,15 @@ from edgecell.console import MAX_THREADS
 from edgecell.devices.base import DeviceSettings
 from edgecell.devices.fleet import read_fleet
 from edgecell.tasks.artifacts import run_artifacts
-from edgecell.tasks.bench_comparing import (
+from edgecell.tasks.bench.comparing import (
     check_allowed,
     compare,
     compare_interleaved,
     rows_to_compare,
 )
-from edgecell.tasks.bench_foreseeing import TENSORFLOW, of_job, of_rows, refuse_hopeless
-from edgecell.tasks.bench_formats import read_benchmark
-from edgecell.tasks.benching import Prepared, Request, latest_artifacts
+from edgecell.tasks.bench.foreseeing import TENSORFLOW, of_job, of_rows, refuse_hopeless
+from edgecell.tasks.bench.formats import read_benchmark
+from edgecell.tasks.bench.running import Prepared, Request, latest_artifacts
 from edgecell_runtime.artifact import read_artifact
 from edgecell_runtime.bench.plan import MLPERF_SECONDS, Plan, Scenario, Stage
 from edgecell_runtime.bench.results import Benchmark, Comparison

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecell import console
-from edgecell.tasks import bench_images, bench_worker
 from edgecell.tasks.artifacts import run_artifacts
-from edgecell.tasks.bench_foreseeing import engines_of
+from edgecell.tasks.bench import images, worker
+from edgecell.tasks.bench.foreseeing import engines_of
 from edgecell.tasks.graphs import macs_of, operators_of
 from edgecell_runtime import codec
 from edgecell_runtime.artifact import Artifact, read_artifact
@@ -93,7 +93,7 @@ def benchmark(
     with tempfile.TemporaryDirectory(prefix="edgecell-bench-") as name:
         prepared = prepare(request, Path(name))
         check(prepared)
-        launch = Launch(bench_worker.COMMAND)
+        launch = Launch(worker.COMMAND)
         with console.progress() as bars:
             task = bars.add_task("Measuring", total=1.0, words="")
             found = run_job(
@@ -116,14 +116,14 @@ def prepare(request: Request, folder: Path) -> Prepared:
     pairs = _pairs(artifacts, request.engines)
     artifacts = list({artifact.path: artifact for artifact, _ in pairs}.values())
     chosen = (
-        bench_images.PATTERNS
+        images.PATTERNS
         if request.patterns
-        else bench_images.choose(artifacts, request.data, request.plan.seed)
+        else images.choose(artifacts, request.data, request.plan.seed)
     )
     inputs = folder / INPUTS
     with storage_errors(inputs):
         inputs.mkdir(parents=True)
-    written = bench_images.write(chosen, artifacts, inputs, request.plan.stage)
+    written = images.write(chosen, artifacts, inputs, request.plan.stage)
     _warn_of_labels(artifacts, written.queries)
     queries = request.plan.min_queries
     if "paced" not in request.plan.scenarios:  # a camera would take minutes for them

@@ -9,7 +9,7 @@ from edgecell_runtime.classifier import Classifier
 from edgecell_runtime.containers import savedmodel
 from edgecell_runtime.errors import UsageError
 
-COMMAND = (sys.executable, "-m", "edgecell.tasks.bench_worker")
+COMMAND = (sys.executable, "-m", "edgecell.tasks.bench.worker")
 """What ``workers.Launch`` starts."""
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Final
 
 from edgecell.console import markdown_table
-from edgecell.tasks import bench_comparing_tables
-from edgecell.tasks.bench_csv import as_csv
-from edgecell.tasks.bench_pytest import as_pytest_benchmark
-from edgecell.tasks.bench_tables import tables
-from edgecell.tasks.bench_words import (
+from edgecell.tasks.bench import comparing_tables
+from edgecell.tasks.bench.csv_rows import as_csv
+from edgecell.tasks.bench.pytest_json import as_pytest_benchmark
+from edgecell.tasks.bench.tables import tables
+from edgecell.tasks.bench.words import (
     date_words,
     machine_words,
     not_measured,
@@ -94,8 +94,8 @@ def as_markdown(benchmark: Benchmark) -> str:
     about = [f"\\[{one.letter}\\] {one.line()}" for one in remarks(benchmark)]
     about += not_measured(benchmark)
     if benchmark.comparison is not None:
-        parts.append(markdown_table(bench_comparing_tables.table(benchmark.comparison)))
-        about += bench_comparing_tables.notes(benchmark.comparison)
+        parts.append(markdown_table(comparing_tables.table(benchmark.comparison)))
+        about += comparing_tables.notes(benchmark.comparison)
     about.append(
         f"Measured {date_words(benchmark.time)} on {machine_words(benchmark.system)} "
         f"({version_words(benchmark.system, benchmark.rows)}): {plan_words(benchmark)}. In "

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from edgecell.tasks.bench_words import SCENARIO_NAMES, engine_name
+from edgecell.tasks.bench.words import SCENARIO_NAMES, engine_name
 from edgecell_runtime.bench.plan import Job, Scenario, Target
 from edgecell_runtime.bench.results import Row
 from edgecell_runtime.engines import ENGINES

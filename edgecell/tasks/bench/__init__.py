@@ -1,0 +1,1 @@
+"""`edgecell bench`: what is asked for, the images, the runs, comparisons and tables."""
