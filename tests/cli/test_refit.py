@@ -25,6 +25,7 @@ from edgecell_train.distilling import find_teachers
 from edgecell_train.presets import PRESETS
 from edgecell_train.runs import Run, find_run
 from edgecell_train.stepping import Trainer
+from edgecell_train.tested_runs import disputed_of
 
 OPTIONS = ("--preset", "tiny", "--epochs", "2", "--folds", "2")
 
@@ -130,6 +131,19 @@ def test_report_of_a_refit_says_whose_figures_it_shows(refit: Run) -> None:
     assert "Not measured on this model, which was trained on all images" in text
     assert "validation curve" not in text
     assert not (refit.folder / "grad_cam.npz").exists(), "the answers are other nets'"
+
+
+def test_report_of_a_refit_has_no_column_of_disputes_that_its_folds_did_not_know(
+    refit: Run, folds: Path, tmp_path: Path
+) -> None:
+    name = refit.split()[0].image.name
+    (tmp_path / "disputed.csv").write_text(f"name,disputed\n{name},1\n", encoding="utf-8")
+    asked = ["train", "--refit", str(folds), "--disputed", str(tmp_path / "disputed.csv")]
+    assert run([*asked, "--out", str(tmp_path / "runs")]) == 0
+    again = find_run(tmp_path / "runs" / "latest")
+    assert disputed_of(again) == {name}
+    page = (again.folder / "report.html").read_text(encoding="utf-8")
+    assert "ithout disputed labels" not in page
 
 
 def test_refit_is_repeated_by_its_config(
