@@ -13,7 +13,7 @@ from pathlib import Path
 import scoring
 
 from edgecell_runtime.errors import EdgecellError, UsageError
-from edgecell_train.cross_validation import find_fold, stored_config
+from edgecell_train.cross_validation import finished_folds, stored_config
 from edgecell_train.tested_runs import disputed_of, tested_of
 
 _SHOWN = 12
@@ -100,10 +100,7 @@ def answers_of(folder: Path) -> Answers:
     patients: dict[str, str] = {}
     disputed: set[str] = set()
     wrong: set[str] = set()
-    for number in range(1, config.folds + 1):
-        run = find_fold(folder, config, number)
-        if run is None:
-            raise UsageError(f"{folder} is not finished; expected all of its folds.")
+    for run in finished_folds(folder):
         tested = tested_of(run)
         names = [answer.image.name for answer in run.answers()]
         misses = tested.probabilities.argmax(axis=1) != tested.truth

@@ -7,6 +7,7 @@ each file about the patients that its fold was tested on, and pools the answers.
 
 import argparse
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,9 +24,9 @@ from edgecell_runtime.classifier import Classifier
 from edgecell_runtime.errors import EdgecellError
 from edgecell_runtime.labelled import LabelledImages
 from edgecell_runtime.manifest import Evaluation, Figure
-from edgecell_train.cross_validation import find_fold, pooled_evaluation, stored_config
+from edgecell_train.cross_validation import finished_folds, pooled_evaluation, stored_config
 from edgecell_train.runs import Run
-from edgecell_train.statistics import Tested
+from edgecell_train.statistics import Tested, evaluate_tested
 from edgecell_train.tested_runs import disputed_of, tested_of
 
 
@@ -35,23 +36,23 @@ class Row:
 
     Attributes:
         preset: Of its folds.
-        files: How many.
         largest_bytes: The largest of them, the manifest included.
         source: Figures of the float models.
         evaluation: Figures of the files.
         undisputed: The same without disputed labels; None where none is known.
         change: Accuracy of the files minus that of the float models, paired over patients.
         changed_labels: Share of images whose label the files change.
+        mean_auc: Mean over the files of the AUC of each on its own images; the others are pooled.
     """
 
     preset: str
-    files: int
     largest_bytes: int
     source: Evaluation
     evaluation: Evaluation
     undisputed: Evaluation | None
     change: Figure
     changed_labels: float
+    mean_auc: float
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,7 @@ def main() -> int:
 def measure(folder: Path, data: Path | None) -> Row:
     """Exports every fold of a cross-validation and scores the files."""
     config = stored_config(folder)
-    runs = [find_fold(folder, config, number) for number in range(1, config.folds + 1)]
-    folds = [exported_fold(run, data) for run in runs if run is not None]
+    folds = [exported_fold(run, data) for run in finished_folds(folder)]
     undisputed = [fold.exported.only(~fold.disputed) for fold in folds]
     any_disputed = any(fold.disputed.any() for fold in folds)
     right = [(_right(fold.source), _right(fold.exported)) for fold in folds]
@@ -114,29 +114,28 @@ def measure(folder: Path, data: Path | None) -> Row:
     ]
     return Row(
         config.preset,
-        len(folds),
         max(fold.size_bytes for fold in folds),
         pooled_evaluation([fold.source for fold in folds]),
         pooled_evaluation([fold.exported for fold in folds]),
         pooled_evaluation(undisputed) if any_disputed else None,
         scoring.accuracy_change(before, after, patients),
         float(np.concatenate(said).mean()),
+        float(np.mean([_auc(fold.exported) for fold in folds])),
     )
 
 
 def exported_fold(run: Run, data: Path | None) -> Fold:
-    """Exports a fold as int8 TFLite, where it is not yet, and asks the file."""
-    file = run.exports / f"{run.record.preset}-static_int8.tflite"
-    with run.open_images(data) as images:
-        if not file.is_file():
-            print(f"exporting {run.folder} ...", file=sys.stderr)
-            with Exporter(run.source_model(), run.evidence(images)) as exporter:
-                exporter.export(CONVERTERS["tflite"], RECIPES["static_int8"], run.exports)
+    """Exports a fold as int8 TFLite and asks the file."""
+    print(f"exporting {run.folder} ...", file=sys.stderr)
+    with run.open_images(data) as images, tempfile.TemporaryDirectory() as folder:
+        with Exporter(run.source_model(), run.evidence(images)) as exporter:
+            recipe = RECIPES["static_int8"]
+            file = exporter.export(CONVERTERS["tflite"], recipe, Path(folder)).path
         source = tested_of(run)
-        exported = _asked(run, images, file, source)
+        exported, size = _asked(run, images, file, source), file.stat().st_size
     disputed = disputed_of(run)
     marked = np.array([answer.image.name in disputed for answer in run.answers()])
-    return Fold(source, exported, marked, file.stat().st_size)
+    return Fold(source, exported, marked, size)
 
 
 def _asked(run: Run, images: LabelledImages, file: Path, source: Tested) -> Tested:
@@ -168,6 +167,12 @@ def _right(tested: Tested) -> NDArray[np.bool_]:
     return right
 
 
+def _auc(tested: Tested) -> float:
+    auc = evaluate_tested(tested).auc
+    assert auc is not None, "cells have a positive label"
+    return auc.value
+
+
 def text_of(result: Result) -> str:
     """The result as Markdown."""
     lines = [
@@ -177,9 +182,10 @@ def text_of(result: Result) -> str:
         "trained on, from the image file on; accuracy of the likeliest label, sensitivity and "
         "specificity at each fold's own threshold; 95 % intervals over patients.",
         "",
-        "| preset | largest file, bytes | accuracy | sensitivity | specificity | AUC | accuracy "
-        "without disputed labels | float32 accuracy | int8 minus float, points | labels changed |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| preset | largest file, bytes | accuracy | sensitivity | specificity | AUC | AUC, "
+        "mean of folds | accuracy without disputed labels | float32 accuracy | int8 minus float, "
+        "points | labels changed |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         *map(_line, result.rows),
         "",
         result.circumstances.sentence(),
@@ -195,6 +201,7 @@ def _line(row: Row) -> str:
         row.preset,
         f"{row.largest_bytes:,}",
         *("-" if figure is None else figure_text(figure) for figure in shown),
+        f"{row.mean_auc:.4f}",
         "-" if row.undisputed is None else figure_text(row.undisputed.accuracy),
         figure_text(row.source.accuracy),
         scoring.points(row.change),

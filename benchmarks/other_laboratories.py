@@ -38,13 +38,13 @@ _TIMED: Final = 500
 
 @dataclass(frozen=True)
 class Figures:
-    """How right an artifact is on some cells, at its own threshold.
+    """How right an artifact is on some cells.
 
     Attributes:
-        accuracy: Share of right labels.
+        accuracy: Of the likeliest label.
         change: Of the accuracy, against the cells as they are, with its interval over patients.
-        sensitivity: Share of positives found.
-        specificity: Share of negatives left alone.
+        sensitivity: Share of positives found, at the artifact's own threshold.
+        specificity: Share of negatives left alone, at that threshold.
         auc: Area under the ROC curve.
     """
 
@@ -63,7 +63,7 @@ class Row:
         artifact: The file's name.
         change: What was done to the cells.
         plain: The artifact's figures.
-        masked: Those with the slide masked; None where the cells stand on black.
+        masked: Those with the slide masked; None where the change is not one of the background.
     """
 
     artifact: str
@@ -226,8 +226,9 @@ def as_markdown(result: Result) -> str:
     ]
     masking = result.masking
     notes = (
-        f"{result.n:,} cells of {result.patients} test patients, disputed labels included, at each "
-        "artifact's own threshold; changes of the accuracy with 95 % intervals over patients. "
+        f"{result.n:,} cells of {result.patients} test patients, disputed labels included; "
+        "accuracy of the likeliest label, with 95 % intervals over patients of its changes, "
+        "sensitivity and specificity at each artifact's own threshold. "
         "Every row but the first is made from the same photographs by arithmetic: it says where a "
         "model is weak, not how it does in another laboratory.\n\n"
         f"Masking changes {masking.changed} of all {masking.cells:,} cells, which stand on black. "

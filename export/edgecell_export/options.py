@@ -128,6 +128,11 @@ class ExportOptions:
         """
         parts = [
             "" if target == "any" else target,
+            "" if self.ranges == "min-max" else self.ranges,
+            ""
+            if self.calibration_images == CALIBRATION_COUNT
+            else f"calibration{self.calibration_images}",
+            "" if self.max_drop is None else f"drop{self.max_drop:g}",
             "" if self.batch is None else f"batch{self.batch}",
             "" if self.end == "logits" else self.end,
             "" if self.masking is None else "masking",

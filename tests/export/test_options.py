@@ -60,7 +60,9 @@ def test_options_are_refused_when_the_recipe_has_no_use_for_them(
 
 def test_mark_names_what_makes_another_file() -> None:
     assert ExportOptions().mark("any") == ""
-    assert ExportOptions(target="x86", max_drop=0.3).mark("any") == ""  # a format without targets
+    assert ExportOptions(target="x86").mark("any") == ""  # a format without targets
+    calibrated = ExportOptions(ranges="mse", calibration_images=200, max_drop=0.3)
+    assert calibrated.mark("any") == "-mse-calibration200-drop0.3"
     other = ExportOptions(target="x86-vnni", batch=0, end="probabilities", tolerance=2)
     assert other.mark("x86-vnni") == "-x86-vnni-batch0-probabilities-loosened"
     assert ExportOptions(masking="slide").mark("any") == "-masking"

@@ -31,8 +31,8 @@ RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (40, 12, 12, 3), np.uint8)
 
 
-def make_graph(kernel: Array | None = None) -> Graph:
-    """A convolution with ReLU, a max pool, a dense layer."""
+def make_graph(kernel: Array | None = None, *, averaged: bool = False) -> Graph:
+    """A convolution with ReLU, a max pool or an average and a global one, a dense layer."""
     keras = import_keras()
     layers = keras.layers
     model = keras.Sequential(
@@ -40,8 +40,11 @@ def make_graph(kernel: Array | None = None) -> Graph:
             keras.Input((12, 12, 3)),
             layers.Rescaling(1 / 255),
             layers.Conv2D(4, 3, strides=2, padding="same", activation="relu", name="conv"),
-            layers.MaxPooling2D(3),
-            layers.Flatten(),
+            *(
+                (layers.AveragePooling2D(3), layers.GlobalMaxPooling2D())
+                if averaged
+                else (layers.MaxPooling2D(3), layers.Flatten())
+            ),
             layers.Dense(2, activation="softmax", name="last"),
         ]
     )
@@ -119,8 +122,9 @@ def test_fake_integers_answer_as_integers_do() -> None:
 
 
 @pytest.mark.slow
-def test_fake_integers_answer_as_the_exported_file_does(tmp_path: Path) -> None:
-    graph = make_graph()
+@pytest.mark.parametrize("averaged", [False, True])
+def test_fake_integers_answer_as_the_exported_file_does(averaged: bool, tmp_path: Path) -> None:
+    graph = make_graph(averaged=averaged)
     net = fake(graph)
     net.round_kernels()
     graph = for_integers(prepare(read_graph(net.plain), HEAD), PIXELS)

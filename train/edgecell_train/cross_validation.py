@@ -178,6 +178,23 @@ def find_fold(folder: Path, config: TrainConfig, number: int) -> Run | None:
     return run
 
 
+def finished_folds(folder: Path) -> tuple[Run, ...]:
+    """The runs of a cross-validation, in the order of its folds.
+
+    Raises:
+        RunError: One is missing, damaged, or was trained with other options.
+    """
+    config = stored_config(folder)
+    runs = [find_fold(folder, config, number) for number in range(1, config.folds + 1)]
+    found = tuple(run for run in runs if run is not None)
+    if len(found) < config.folds:
+        raise RunError(
+            f"{folder} has {len(found)} of its {config.folds} folds; expected all. Finish it with "
+            "--resume, or restore the others."
+        )
+    return found
+
+
 def require_options(run: Run, config: TrainConfig) -> None:
     """Refuses a run that was trained with other options.
 

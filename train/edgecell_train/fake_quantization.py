@@ -34,6 +34,9 @@ _BATCH: Final = 64
 _HANDS_ON: Final = (
     "Dropout",
     "Flatten",
+    "GlobalMaxPooling1D",
+    "GlobalMaxPooling2D",
+    "GlobalMaxPooling3D",
     "InputLayer",
     "MaxPooling1D",
     "MaxPooling2D",
@@ -43,6 +46,9 @@ _HANDS_ON: Final = (
     "ZeroPadding3D",
 )
 """What these layers give lies on the steps of what they are given."""
+
+_KEEPS_STEPS: Final = ("AveragePooling1D", "AveragePooling2D", "AveragePooling3D")
+"""What these layers give is rounded to the steps of what they are given."""
 
 
 class FakeQuantized:
@@ -63,7 +69,7 @@ class FakeQuantized:
         self.plain = plain
         self._wrappers: dict[str, Any] = {}
         self.model = import_keras().models.clone_model(plain, clone_function=self._wrapped)
-        watched = {n: w.layer.output for n, w in self._wrappers.items() if n != FRACTIONS}
+        watched = {n: _ranged(w.layer) for n, w in self._wrappers.items() if n != FRACTIONS}
         self._watching = import_keras().Model(plain.inputs, watched)
         self._set({FRACTIONS: (0.0, 1.0)})
 
@@ -113,6 +119,11 @@ class FakeQuantized:
             return type(layer).from_config(layer.get_config())  # it has no weights to share
         self._wrappers[layer.name] = _wrapper(layer)
         return self._wrappers[layer.name]
+
+
+def _ranged(layer: KerasLayer) -> Tensor:
+    """What a layer's range is read from."""
+    return layer.input if type(layer).__name__ in _KEEPS_STEPS else layer.output
 
 
 def _wrapper(layer: KerasLayer) -> KerasLayer:

@@ -2,9 +2,9 @@
 
 The kept net is prepared as an export prepares it - BatchNormalization folded, in the form for
 integers - and trained on for a few epochs while its kernels and what its layers hand on are rounded
-to 8 bits. After every epoch the ranges are set by the rule of exports, so that the validation is
-that of the file that an export would write. What is left is a plain net in floats whose kernels lie
-on the integers' steps.
+to 8 bits. After every epoch the ranges are set by the rule of exports, on images drawn as theirs
+are, so that the validation is near that of the file that an export would write. What is left is a
+plain net in floats whose kernels lie on the integers' steps.
 """
 
 from collections.abc import Sequence

@@ -17,7 +17,7 @@ from edgecell_train import feeding
 from edgecell_train.config import Stopping, TrainConfig
 from edgecell_train.cross_validation import (
     CrossValidation,
-    find_fold,
+    finished_folds,
     is_cross_validation,
     read_result,
     stored_config,
@@ -97,15 +97,7 @@ def find_refit(config: TrainConfig) -> Refit | None:
         return None
     folder = Path(config.refit)
     result = read_result(folder)
-    begun = stored_config(folder)
-    runs = [find_fold(folder, begun, number) for number in range(1, result.folds + 1)]
-    found = tuple(run for run in runs if run is not None)
-    if len(found) < result.folds:
-        raise RunError(
-            f"{folder} has {len(found)} of its {result.folds} folds; expected all. Restore the "
-            "others."
-        )
-    return Refit(result, found)
+    return Refit(result, finished_folds(folder))
 
 
 def refit_note(result: CrossValidation, epochs: int) -> str:
