@@ -212,6 +212,12 @@ def test_refit_refuses_what_is_no_finished_cross_validation(
     unfinished = invoke(capsys, "train", "--refit", half, "--out", tmp_path)
     assert unfinished.status == 2
     assert "is not finished; expected a cross-validation with all its folds" in unfinished.err
+    torn = tmp_path / "torn-2-folds"
+    shutil.copytree(folds, torn)
+    shutil.rmtree(torn / "fold-2")
+    missing = invoke(capsys, "train", "--refit", torn, "--out", tmp_path)
+    assert missing.status == 1
+    assert "has 1 of its 2 folds; expected all" in missing.err
 
 
 def test_refit_refuses_other_images(

@@ -176,7 +176,9 @@ def test_masking_is_refused_when_images_are_large_or_volumes(size: dict[str, int
 
 
 @pytest.fixture(scope="module")
-def in_c(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Pixels], Pixels]:
+def in_c(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[Pixels, tuple[int, ...]], Pixels]:
     """The example for microcontrollers, compiled for this machine."""
     compiler = shutil.which("cc")
     if compiler is None:
@@ -186,11 +188,11 @@ def in_c(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Pixels], Pixels]
     subprocess.run([compiler, *options, SOURCE, "-o", library], check=True)
     function = ctypes.CDLL(str(library)).mask_slide
 
-    def masked(pixels: Pixels) -> Pixels:
+    def masked(pixels: Pixels, color: tuple[int, ...]) -> Pixels:
         height, width, channels = pixels.shape
         found = np.ascontiguousarray(pixels).copy()
         scratch = np.empty((height, width), np.uint8)
-        background = np.zeros(channels, np.uint8)
+        background = np.array(color, np.uint8)
         pointers = [one.ctypes.data_as(ctypes.c_void_p) for one in (found, background, scratch)]
         function(pointers[0], height, width, channels, *pointers[1:])
         return found
@@ -198,8 +200,11 @@ def in_c(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Pixels], Pixels]
     return masked
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_c_masks_the_same_pixels(in_c: Callable[[Pixels], Pixels], channels: int) -> None:
+@pytest.mark.parametrize("background", [(0,), (0, 0, 0), (7,), (7, 130, 250)])
+def test_c_masks_the_same_pixels(
+    in_c: Callable[[Pixels, tuple[int, ...]], Pixels], background: tuple[int, ...]
+) -> None:
+    channels = len(background)
     for pixels in [*odd_images(200, channels), array(draw())[..., :channels]]:
-        expected = mask_slide(pixels, (0,) * channels)
-        np.testing.assert_array_equal(in_c(pixels), expected)
+        expected = mask_slide(pixels, background)
+        np.testing.assert_array_equal(in_c(pixels, background), expected)
