@@ -45,6 +45,8 @@ OutputOption = Annotated[
     typer.Option("--output", help="Also write the result: .json, .jsonl, .csv, .md or .html."),
 ]
 
+ARTIFACT_HELP = "What `edgecell export` wrote, or a model of the box, such as cell-nano."
+
 MAX_THREADS = 1024
 """More of them make an engine start for minutes, and end in its own words."""
 

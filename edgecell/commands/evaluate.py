@@ -6,12 +6,12 @@ from typing import Annotated
 import typer
 
 from edgecell import console
-from edgecell.console import MAX_THREADS, JsonOption, OutputOption
+from edgecell.console import ARTIFACT_HELP, MAX_THREADS, JsonOption, OutputOption
 from edgecell_runtime.errors import UsageError
 
 
 def evaluate(
-    artifact: Annotated[Path, typer.Argument(readable=False, help="What `edgecell export` wrote.")],
+    artifact: Annotated[Path, typer.Argument(readable=False, help=ARTIFACT_HELP)],
     data: Annotated[
         Path,
         typer.Option(help="Folder of class folders with images, a zip of one, .npz or HDF5."),

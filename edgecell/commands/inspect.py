@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 
 from edgecell import console
-from edgecell.console import JsonOption, OutputOption
+from edgecell.console import ARTIFACT_HELP, JsonOption, OutputOption
 
 
 def inspect(
-    artifact: Annotated[Path, typer.Argument(readable=False, help="What `edgecell export` wrote.")],
+    artifact: Annotated[Path, typer.Argument(readable=False, help=ARTIFACT_HELP)],
     as_json: JsonOption = False,
     output: OutputOption = None,
 ) -> None:

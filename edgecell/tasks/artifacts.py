@@ -6,12 +6,16 @@ from typing import Final
 from edgecell import console
 from edgecell_export.output_capture import converter_output
 from edgecell_runtime.artifact import Artifact, read_artifact
+from edgecell_runtime.bundled import bundled_file, bundled_names
 from edgecell_runtime.classifier import Classifier
 from edgecell_runtime.containers import SUFFIXES
 from edgecell_runtime.errors import ArtifactError, RunError
 from edgecell_runtime.manifest import Manifest
 from edgecell_runtime.threads import allowed_cpus
-from edgecell_train.runs import Run, find_run
+from edgecell_train.runs import DEFAULT_RUNS, LATEST, Run, find_run
+
+IN_THE_BOX: Final = "cell-small"
+"""The best model that comes along, which decides where there is no run."""
 
 PREFERENCE: Final = (
     ("tflite", "float32"),
@@ -33,11 +37,37 @@ def run_artifacts(run: Run) -> list[Path]:
     )
 
 
+def artifact_path(path: Path) -> Path:
+    """The file of an artifact that a path names: it, or the model in the box of that name."""
+    if str(path) in bundled_names() and not path.exists():
+        return bundled_file(str(path))
+    return path
+
+
+def default_artifact() -> Artifact:
+    """What is taken where none is named: of the latest run, or in the box where there is no run.
+
+    Raises:
+        RunError: The latest run is damaged, or has no usable artifact.
+    """
+    latest = DEFAULT_RUNS / LATEST
+    if latest.exists() or latest.is_symlink():
+        artifact = latest_artifact()
+        console.say(f"Model: {artifact.path} (name another with --model)")
+        return artifact
+    others = ", ".join(name for name in bundled_names() if name != IN_THE_BOX)
+    console.say(
+        f"Model: {IN_THE_BOX}, of the box, as there is no run here: malaria parasites in single "
+        f"red blood cells, for research only (others with --model: {others}, or an artifact)"
+    )
+    return read_artifact(bundled_file(IN_THE_BOX))
+
+
 def latest_artifact() -> Artifact:
     """The preferred artifact of the latest run; damaged ones are named and passed over.
 
     Raises:
-        RunError: There is no run here, or it has no usable artifact.
+        RunError: It is damaged, or has no usable artifact.
     """
     try:
         run = find_run(None)

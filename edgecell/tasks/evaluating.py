@@ -9,7 +9,7 @@ import numpy as np
 from edgecell import console
 from edgecell.console import Table
 from edgecell.tasks.answers import Answers, ImageFile, LateFile, Skipped, answer_all
-from edgecell.tasks.artifacts import open_artifact
+from edgecell.tasks.artifacts import artifact_path, open_artifact
 from edgecell.tasks.disputed import disputed_images
 from edgecell.tasks.trained_on import warn_of_training_images
 from edgecell_export.card import figure_text, figures
@@ -78,7 +78,7 @@ def evaluate_artifact(request: Request) -> Evaluated:
     Raises:
         EdgecellError: Artifact or images cannot be used, or have other labels than each other.
     """
-    artifact = read_artifact(request.artifact)
+    artifact = read_artifact(artifact_path(request.artifact))
     manifest = artifact.manifest
     with open_data(request.data, patients=request.patients, minimum_labels=1) as images:
         _require_labels(images, manifest)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from edgecell import console
 from edgecell.console import Table
+from edgecell.tasks.artifacts import artifact_path
 from edgecell.tasks.graphs import operators_of
 from edgecell.tasks.manifest_tables import manifest_tables
 from edgecell_export.operators import Operators
@@ -34,7 +35,7 @@ def inspect_artifact(path: Path) -> Inspected:
     Raises:
         ArtifactError: It is missing, damaged, or no artifact.
     """
-    artifact = read_artifact(path)
+    artifact = read_artifact(artifact_path(path))
     try:
         operators = operators_of(artifact)
     except EdgecellError as error:

@@ -18,7 +18,7 @@ from edgecell.tasks.answers import (
     none_could_be_read,
     report,
 )
-from edgecell.tasks.artifacts import latest_artifact, open_artifact
+from edgecell.tasks.artifacts import artifact_path, default_artifact, open_artifact
 from edgecell.tasks.image_inputs import Inputs, open_inputs
 from edgecell.tasks.predict_request import Request
 from edgecell.tasks.predicting_output import (
@@ -67,10 +67,9 @@ def predict_images(request: Request, clock: Clock | None = None) -> Tally:
         BrokenPipeError: Nobody reads standard output any more.
     """
     if request.model is not None:
-        artifact = read_artifact(request.model)
+        artifact = read_artifact(artifact_path(request.model))
     else:
-        artifact = latest_artifact()
-        console.say(f"Model: {artifact.path} (name another with --model)")
+        artifact = default_artifact()
     watch = None
     if request.watch is not None:
         watch = FolderWatch(request.watch, request.settle, clock)

@@ -10,6 +10,7 @@
 """
 
 from edgecell_runtime.artifact import Artifact, read_artifact
+from edgecell_runtime.bundled import bundled_names
 from edgecell_runtime.classifier import Classifier, Prediction
 from edgecell_runtime.errors import (
     ArtifactError,
@@ -32,5 +33,6 @@ __all__ = [
     "MissingPartError",
     "Prediction",
     "PreprocessSpec",
+    "bundled_names",
     "read_artifact",
 ]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecell_runtime.artifact import Artifact, read_artifact
+from edgecell_runtime.bundled import bundled_file
 from edgecell_runtime.engines import Session
 from edgecell_runtime.errors import EngineError, ImageError
 from edgecell_runtime.images import ImageSource
@@ -96,6 +97,27 @@ class Classifier:
         return cls.of_artifact(
             read_artifact(Path(path)), engine=engine, threads=threads, sessions=sessions
         )
+
+    @classmethod
+    def bundled(
+        cls,
+        name: str,
+        *,
+        engine: str | None = None,
+        threads: int | None = None,
+        sessions: int = 1,
+    ) -> Self:
+        """Opens a model of the box, such as ``cell-nano``; see ``bundled_names``.
+
+        They are TFLite files: `edgecell[tflite]` or `edgecell[openvino]` runs them. The other
+        arguments are those of ``open``.
+
+        Raises:
+            ArtifactError: There is none of that name.
+            EngineError: As in ``open``.
+            MissingPartError: As in ``open``.
+        """
+        return cls.open(bundled_file(name), engine=engine, threads=threads, sessions=sessions)
 
     @classmethod
     def of_artifact(

@@ -8,7 +8,7 @@ from typing import Final, get_args
 from edgecell.console import MAX_THREADS
 from edgecell.devices.base import DeviceSettings
 from edgecell.devices.fleet import read_fleet
-from edgecell.tasks.artifacts import run_artifacts
+from edgecell.tasks.artifacts import artifact_path, run_artifacts
 from edgecell.tasks.bench.comparing import (
     check_allowed,
     compare,
@@ -205,7 +205,7 @@ def _of_runs(paths: Sequence[Path]) -> tuple[Path, ...]:
                 f"{path} is a folder and neither a run nor a SavedModel; name an artifact, or a "
                 "folder that `edgecell train` left."
             )
-        of_run = [path] if run is None else run_artifacts(run)
+        of_run = [artifact_path(path)] if run is None else run_artifacts(run)
         if not of_run:
             raise RunError(f"The run {path} has no artifacts; run `edgecell export {path}` first.")
         found += of_run

@@ -1,0 +1,88 @@
+"""The models in the box on the command line: where there is no run, by name, and on known cells."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.command_line import invoke, latest_run, write_cell
+
+from edgecell.drawn_cells import write_drawn_cells
+from edgecell.tasks import trained_on
+from edgecell_runtime.artifact import read_artifact
+from edgecell_runtime.bundled import bundled_file, bundled_names
+from edgecell_runtime.labelled import open_labelled
+from edgecell_runtime.stored_images import image_sha256
+
+DRAWN = 60
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    archive = tmp_path_factory.mktemp("drawn") / "cells.zip"
+    write_drawn_cells(archive, count=DRAWN, patients=6)
+    return archive
+
+
+def test_box_decides_where_there_is_no_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = write_cell(tmp_path / "cell.png", 0)
+    monkeypatch.chdir(tmp_path)
+    outcome = invoke(capsys, "predict", cell, "--json")
+    assert outcome.status == 0
+    assert outcome.document["model"] == str(bundled_file("cell-small"))
+    assert "Model: cell-small, of the box, as there is no run here" in outcome.err
+
+
+def test_latest_run_goes_before_the_box(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = latest_run(tmp_path / "runs", ("onnx", "float32"))
+    cell = write_cell(tmp_path / "cell.png", 0)
+    monkeypatch.chdir(tmp_path)
+    outcome = invoke(capsys, "predict", cell, "--json")
+    assert Path(outcome.document["model"]).resolve().is_relative_to(run.folder.resolve())
+
+
+@pytest.mark.parametrize("name", bundled_names())
+def test_model_of_the_box_is_named_like_a_file(
+    name: str, drawn: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    predicted = invoke(capsys, "predict", drawn, "--model", name, "--json")
+    assert predicted.document["model"] == str(bundled_file(name))
+    inspected = invoke(capsys, "inspect", name, "--json")
+    assert inspected.document["size_bytes"] == bundled_file(name).stat().st_size
+
+
+def test_file_of_that_name_goes_before_the_box(
+    tmp_path: Path, drawn: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cell-nano").write_bytes(b"no artifact")
+    monkeypatch.chdir(tmp_path)
+    outcome = invoke(capsys, "evaluate", "cell-nano", "--data", drawn)
+    assert outcome.status == 1
+    assert "cell-nano" in outcome.err
+
+
+def test_list_of_what_the_box_was_trained_on_is_whole() -> None:
+    manifests = [read_artifact(bundled_file(name)).manifest for name in bundled_names()]
+    (data,) = {manifest.source.data_sha256 for manifest in manifests}
+    marks = np.load(trained_on.marks_file(data), allow_pickle=False)
+    assert marks.dtype == np.uint32
+    assert len(marks) > 22_000
+
+
+def test_evaluate_says_how_many_images_a_model_of_the_box_knows(
+    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unknown = invoke(capsys, "evaluate", "cell-nano", "--data", drawn)
+    assert unknown.status == 0
+    assert "trained or chosen on" not in unknown.err
+    with open_labelled(drawn) as images:
+        hashes = [image_sha256(images.read(image)) for image in images][:7]
+    monkeypatch.setattr(trained_on, "KNOWN", tmp_path)
+    data = read_artifact(bundled_file("cell-nano")).manifest.source.data_sha256
+    marks = np.array([trained_on.mark(sha256) for sha256 in hashes], np.uint32)
+    np.save(trained_on.marks_file(data), marks)
+    known = invoke(capsys, "evaluate", "cell-nano", "--data", drawn)
+    assert f"7 of {DRAWN} images are ones that the model was trained or chosen on" in known.err
