@@ -45,7 +45,7 @@ OutputOption = Annotated[
     typer.Option("--output", help="Also write the result: .json, .jsonl, .csv, .md or .html."),
 ]
 
-ARTIFACT_HELP = "What `edgecell export` wrote, or a model of the box, such as cell-nano."
+ARTIFACT_HELP = "What `edgecell export` wrote, or a bundled model, such as cell-nano."
 
 MAX_THREADS = 1024
 """More of them make an engine start for minutes, and end in its own words."""

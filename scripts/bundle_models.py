@@ -1,4 +1,4 @@
-"""Puts trained models into the box: ``python scripts/bundle_models.py REFIT [REFIT ...]``.
+"""Bundles trained models with edgecell: ``python scripts/bundle_models.py REFIT [REFIT ...]``.
 
 Each is a run of ``edgecell train --refit``. It is exported as int8 TFLite, which has to pass parity
 on its cells, and compared with its source on cells that the program draws; the artifact and its

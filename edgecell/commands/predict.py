@@ -23,7 +23,7 @@ def predict(
         typer.Option(
             readable=False,
             metavar="ARTIFACT",
-            help="What `edgecell export` wrote, or a model of the box, such as cell-nano; without "
+            help="What `edgecell export` wrote, or a bundled model, such as cell-nano; without "
             "it, an artifact of the latest run in ./runs, or cell-small where there is no run.",
         ),
     ] = None,

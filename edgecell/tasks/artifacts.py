@@ -14,8 +14,8 @@ from edgecell_runtime.manifest import Manifest
 from edgecell_runtime.threads import allowed_cpus
 from edgecell_train.runs import DEFAULT_RUNS, LATEST, Run, find_run
 
-IN_THE_BOX: Final = "cell-small"
-"""The best model that comes along, which decides where there is no run."""
+DEFAULT_MODEL: Final = "cell-small"
+"""The best of the bundled models, which decides where there is no run."""
 
 PREFERENCE: Final = (
     ("tflite", "float32"),
@@ -38,14 +38,14 @@ def run_artifacts(run: Run) -> list[Path]:
 
 
 def artifact_path(path: Path) -> Path:
-    """The file of an artifact that a path names: it, or the model in the box of that name."""
+    """The file of an artifact that a path names: it, or the bundled model of that name."""
     if str(path) in bundled_names() and not path.exists():
         return bundled_file(str(path))
     return path
 
 
 def default_artifact() -> Artifact:
-    """What is taken where none is named: of the latest run, or in the box where there is no run.
+    """What is taken where none is named: of the latest run, or bundled where there is none.
 
     Raises:
         RunError: The latest run is damaged, or has no usable artifact.
@@ -55,12 +55,13 @@ def default_artifact() -> Artifact:
         artifact = latest_artifact()
         console.say(f"Model: {artifact.path} (name another with --model)")
         return artifact
-    others = ", ".join(name for name in bundled_names() if name != IN_THE_BOX)
+    others = ", ".join(name for name in bundled_names() if name != DEFAULT_MODEL)
     console.say(
-        f"Model: {IN_THE_BOX}, of the box, as there is no run here: malaria parasites in single "
-        f"red blood cells, for research only (others with --model: {others}, or an artifact)"
+        f"Model: {DEFAULT_MODEL}, bundled with edgecell, as there is no run here: malaria "
+        "parasites in single red blood cells, for research only (others with --model: "
+        f"{others}, or a file)"
     )
-    return read_artifact(bundled_file(IN_THE_BOX))
+    return read_artifact(bundled_file(DEFAULT_MODEL))
 
 
 def latest_artifact() -> Artifact:

@@ -13,7 +13,7 @@ from edgecell_runtime.wording import counted
 from edgecell_train.runs import run_of_artifact
 
 KNOWN: Final = Path(__file__).parents[1] / "trained_on"
-"""Of the models in the box: ``<first digits of the data's hash>.npy``, see ``marks_file``."""
+"""Of the bundled models: ``<first digits of the data's hash>.npy``, see ``marks_file``."""
 
 _DATA_DIGITS: Final = 16
 _MARK_DIGITS: Final = 8
@@ -29,7 +29,7 @@ def mark(sha256: str) -> int:
 
 
 def marks_file(data: str) -> Path:
-    """Where the images are listed that a model in the box was trained on.
+    """Where the images are listed that a bundled model was trained on.
 
     Args:
         data: The hash of all of them, as its manifest has it.
@@ -44,8 +44,8 @@ def warn_of_training_images(artifact: Artifact, hashes: Iterable[tuple[str, str]
     """Says so where images are those of an artifact's training, or some of them.
 
     Args:
-        artifact: Its run says which images it was trained on; in the box, a list does; elsewhere,
-            its manifest knows the whole set.
+        artifact: Its run says which images it was trained on; of a bundled model a list does;
+            elsewhere, its manifest knows the whole set.
         hashes: Of each image that can be read its SHA-256 and its name.
 
     Raises:

@@ -1,7 +1,7 @@
-"""The models in the box: red blood cells, parasitised or not.
+"""The bundled models: red blood cells, parasitised or not.
 
-Their cards lie beside them. They were trained on all patients of the published cells that we have
-(Rajaraman et al. 2018), and are for trying things out and for research.
+Their cards lie beside them. They were trained on cells of 160 patients that Rajaraman et al.
+published in 2018, and are for research only.
 """
 
 from pathlib import Path
@@ -14,12 +14,12 @@ SUFFIX: Final = ".tflite"
 
 
 def bundled_names() -> tuple[str, ...]:
-    """The names of the models in the box, in the order of the alphabet."""
+    """The names of the bundled models, in the order of the alphabet."""
     return tuple(sorted(path.stem for path in MODELS.glob(f"*{SUFFIX}")))
 
 
 def bundled_file(name: str) -> Path:
-    """The artifact of a model in the box.
+    """The artifact of a bundled model.
 
     Args:
         name: Such as ``cell-nano``.
@@ -30,6 +30,6 @@ def bundled_file(name: str) -> Path:
     names = bundled_names()
     if name not in names:
         raise ArtifactError(
-            f"There is no model {name!r} in the box; expected one of {', '.join(names)}."
+            f"There is no bundled model {name!r}; expected one of {', '.join(names)}."
         )
     return MODELS / f"{name}{SUFFIX}"

@@ -107,7 +107,7 @@ class Classifier:
         threads: int | None = None,
         sessions: int = 1,
     ) -> Self:
-        """Opens a model of the box, such as ``cell-nano``; see ``bundled_names``.
+        """Opens a bundled model, such as ``cell-nano``; see ``bundled_names``.
 
         They are TFLite files: `edgecell[tflite]` or `edgecell[openvino]` runs them. The other
         arguments are those of ``open``.

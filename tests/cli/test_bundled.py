@@ -1,4 +1,4 @@
-"""The models in the box on the command line: where there is no run, by name, and on known cells."""
+"""The bundled models on the command line: where there is no run, by name, and on known cells."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return archive
 
 
-def test_box_decides_where_there_is_no_run(
+def test_bundled_model_decides_where_there_is_no_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cell = write_cell(tmp_path / "cell.png", 0)
@@ -31,10 +31,10 @@ def test_box_decides_where_there_is_no_run(
     outcome = invoke(capsys, "predict", cell, "--json")
     assert outcome.status == 0
     assert outcome.document["model"] == str(bundled_file("cell-small"))
-    assert "Model: cell-small, of the box, as there is no run here" in outcome.err
+    assert "Model: cell-small, bundled with edgecell, as there is no run here" in outcome.err
 
 
-def test_latest_run_goes_before_the_box(
+def test_latest_run_goes_before_bundled_models(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = latest_run(tmp_path / "runs", ("onnx", "float32"))
@@ -45,7 +45,7 @@ def test_latest_run_goes_before_the_box(
 
 
 @pytest.mark.parametrize("name", bundled_names())
-def test_model_of_the_box_is_named_like_a_file(
+def test_bundled_model_is_named_like_a_file(
     name: str, drawn: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     predicted = invoke(capsys, "predict", drawn, "--model", name, "--json")
@@ -54,7 +54,7 @@ def test_model_of_the_box_is_named_like_a_file(
     assert inspected.document["size_bytes"] == bundled_file(name).stat().st_size
 
 
-def test_file_of_that_name_goes_before_the_box(
+def test_file_of_that_name_goes_before_a_bundled_model(
     tmp_path: Path, drawn: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "cell-nano").write_bytes(b"no artifact")
@@ -64,7 +64,7 @@ def test_file_of_that_name_goes_before_the_box(
     assert "cell-nano" in outcome.err
 
 
-def test_list_of_what_the_box_was_trained_on_is_whole() -> None:
+def test_list_of_what_bundled_models_were_trained_on_is_whole() -> None:
     manifests = [read_artifact(bundled_file(name)).manifest for name in bundled_names()]
     (data,) = {manifest.source.data_sha256 for manifest in manifests}
     marks = np.load(trained_on.marks_file(data), allow_pickle=False)
@@ -72,7 +72,7 @@ def test_list_of_what_the_box_was_trained_on_is_whole() -> None:
     assert len(marks) > 22_000
 
 
-def test_evaluate_says_how_many_images_a_model_of_the_box_knows(
+def test_evaluate_says_how_many_images_a_bundled_model_knows(
     drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unknown = invoke(capsys, "evaluate", "cell-nano", "--data", drawn)

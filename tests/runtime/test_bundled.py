@@ -1,4 +1,4 @@
-"""The models in the box: small, whole, proved, and honest about what they were trained on."""
+"""The bundled models: small, whole, proved, and honest about what they were trained on."""
 
 import pytest
 from support.pictures import gradient
@@ -10,7 +10,7 @@ from edgecell_runtime.errors import ArtifactError
 LIMITS = {"cell-nano": 10_240, "cell-micro": 30_720, "cell-small": 102_400}
 
 
-def test_every_size_is_in_the_box_within_its_limit() -> None:
+def test_every_size_is_bundled_within_its_limit() -> None:
     assert set(bundled_names()) == set(LIMITS)
     sizes = {name: bundled_file(name).stat().st_size for name in bundled_names()}
     assert all(sizes[name] <= limit for name, limit in LIMITS.items())
@@ -42,6 +42,6 @@ def test_bundled_model_says_whose_figures_it_shows(name: str) -> None:
     assert f'Classifier.bundled("{name}")' in card
 
 
-def test_name_that_is_not_in_the_box_is_refused() -> None:
+def test_name_that_is_not_bundled_is_refused() -> None:
     with pytest.raises(ArtifactError, match="expected one of cell-micro, cell-nano, cell-small"):
         Classifier.bundled("cell-huge")
