@@ -13,10 +13,13 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import sys
 import numpy as np
-from edgecell_runtime import Classifier
+from edgecell_runtime import Classifier, bundled_names
 with Classifier.open(sys.argv[1]) as classifier:
     height, width, _ = classifier.manifest.preprocessing.shape
     print(classifier.predict(np.zeros((height, width, 3), np.uint8)).label)
+for name in bundled_names():
+    with Classifier.bundled(name) as classifier:
+        print(name, classifier.engine)
 """
 
 
@@ -42,7 +45,8 @@ def test_wheel_with_only_tflite_runs_in_an_empty_environment(tmp_path: Path) -> 
     artifact = write_artifact(tmp_path, "tflite")
     done = run(python, "-c", PROGRAM, artifact)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip()
+    bundled = [f"{name} litert" for name in ("cell-micro", "cell-nano", "cell-small")]
+    assert done.stdout.splitlines()[1:] == bundled
     packages = run(python, "-m", "pip", "list", "--format=freeze").stdout.lower()
     for name in ("tensorflow", "keras", "onnx", "typer", "scipy"):
         assert f"\n{name}==" not in packages
