@@ -12,7 +12,9 @@ from edgecell_runtime.classifier import Classifier
 from edgecell_runtime.errors import ExportError, ParityError
 from edgecell_runtime.manifest import Parity, ParityLimits
 
-SAMPLE = 256
+SAMPLE = 1024
+"""So many that the share of changed labels is known to a few tenths of a point."""
+
 MINIMUM_SAMPLE = 50
 
 _NEAR = 16
