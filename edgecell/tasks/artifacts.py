@@ -38,10 +38,19 @@ def run_artifacts(run: Run) -> list[Path]:
 
 
 def artifact_path(path: Path) -> Path:
-    """The file of an artifact that a path names: it, or the bundled model of that name."""
-    if str(path) in bundled_names() and not path.exists():
-        return bundled_file(str(path))
-    return path
+    """The file of an artifact that a path names: it, or the bundled model of that name.
+
+    Raises:
+        ArtifactError: It is a plain name, and neither.
+    """
+    if path.exists() or path.suffix or path.name != str(path):
+        return path
+    if path.name not in bundled_names():
+        raise ArtifactError(
+            f"There is no artifact {path}; expected a path, or a bundled model: "
+            f"{', '.join(bundled_names())}."
+        )
+    return bundled_file(path.name)
 
 
 def default_artifact() -> Artifact:

@@ -64,6 +64,21 @@ def test_file_of_that_name_goes_before_a_bundled_model(
     assert "cell-nano" in outcome.err
 
 
+@pytest.mark.parametrize("command", ["inspect", "evaluate", "bench"])
+def test_unknown_name_is_refused_with_those_that_there_are(
+    command: str,
+    drawn: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = () if command == "inspect" else ("--data", drawn)
+    outcome = invoke(capsys, command, "cell-huge", *options)
+    assert outcome.status != 0
+    assert "a bundled model: cell-micro, cell-nano, cell-small" in " ".join(outcome.err.split())
+
+
 def test_list_of_what_bundled_models_were_trained_on_is_whole() -> None:
     manifests = [read_artifact(bundled_file(name)).manifest for name in bundled_names()]
     (data,) = {manifest.source.data_sha256 for manifest in manifests}

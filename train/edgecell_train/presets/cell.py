@@ -2,7 +2,8 @@
 
 Plain convolutions without a bias of their own, each with BatchNormalization and ReLU, a global pool
 and one dense layer: operators that TFLite Micro, XNNPACK and Vela all have kernels for. On x86 a
-depthwise net with as many weights is slower in int8 than in float32, a plain one four times faster.
+plain net gains by integers the more channels it has: ``cell-small`` is 2.4 times as fast as in
+float32, ``cell-micro`` 1.3, ``cell-nano`` half as fast; a depthwise one loses.
 The published cells are some 50 pixels wide and parasites 3 to 20 of them: strides come early, and
 the last convolution sees 23 of the 48 pixels in ``cell-nano``, 39 in the others.
 
