@@ -82,24 +82,35 @@ def compress(request: Request) -> Compressed:
     """
     check_folder(request.out)
     folder = find_unfinished(request) if request.resume else begin(request)
-    with locked(folder), _kept(folder):
+    with locked(folder):
         search = read_search(folder)
         if request.resume:
             search = carried_on(search, request)
             write_search(folder, search)  # with table and plot, which a full disk may have kept
             console.say(f"Going on with {console.shown(folder)} after {_steps(search)}.")
-        run = find_run(Path(search.source))
         place = folder.parent / folder.name.removesuffix(SUFFIX)
-        whole = folder / place.name
-        if not (place / RECORD).is_file():
-            if not (whole / RECORD).is_file():
-                search = _search_and_train(folder, run, search, whole.name)
-            with storage_errors(place):
-                whole.replace(place)
+        with _kept(folder, is_new=not request.resume):
+            search = _carried_out(folder, search, place)
         if note := point_latest(place):
             console.warn(note)
     shutil.rmtree(folder, ignore_errors=True)
     return Compressed(find_run(place), search)
+
+
+def _carried_out(folder: Path, search: Search, place: Path) -> Search:
+    """Does what is left of a compression, until its run is in its place.
+
+    Raises:
+        EdgecellError: See ``compress``.
+    """
+    whole = folder / place.name
+    if not (place / RECORD).is_file():
+        if not (whole / RECORD).is_file():
+            run = find_run(Path(search.source))
+            search = _search_and_train(folder, run, search, whole.name)
+        with storage_errors(place):
+            whole.replace(place)
+    return search
 
 
 def _search_and_train(folder: Path, run: Run, search: Search, name: str) -> Search:
@@ -242,14 +253,14 @@ def _origin(run: Run, search: Search, net: KerasModel) -> str:
 
 
 @contextlib.contextmanager
-def _kept(folder: Path) -> Iterator[None]:
-    """Says how a compression that was left goes on; leaves none that had found nothing."""
+def _kept(folder: Path, *, is_new: bool) -> Iterator[None]:
+    """Says how a compression that was left goes on; leaves no new one that had found nothing."""
     try:
         yield
     except BaseException as error:
         if isinstance(error, TrainingError):  # which names the table, and would come again
             raise
-        if not any(folder.glob("step-*.keras")):
+        if is_new and not any(folder.glob("step-*.keras")):
             shutil.rmtree(folder, ignore_errors=True)
         else:
             shown = console.shown(folder)

@@ -3,14 +3,16 @@
 import contextlib
 import dataclasses
 import datetime
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from edgecell import console
 from edgecell.tasks.file_lock import locked
 from edgecell_runtime.errors import RunError, StorageError, UsageError
-from edgecell_runtime.files import replacing
+from edgecell_runtime.files import adding
 from edgecell_train.compression.chain import read_chain
 from edgecell_train.compression.limits import Limits
 from edgecell_train.compression.search import SEARCH, Search, read_search, write_search
@@ -73,20 +75,21 @@ def begin(request: Request) -> Path:
         limits=limits,
         config=config,
     )
-    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
-    place = wanted = request.out / f"{stamp}-{search.name}"
-    number = 2
-    while place.exists() or _folder_of(place).exists():
-        place = wanted.with_name(f"{wanted.name}-{number}")
-        number += 1
-    with replacing(_folder_of(place)) as temporary:
+    tried: list[Path] = []
+    with adding(_places(request.out, search.name), tried.append) as temporary:
         temporary.mkdir()
         write_search(temporary, search)
-    return _folder_of(place)
+    return tried[-1]
 
 
-def _folder_of(place: Path) -> Path:
-    return place.with_name(f"{place.name}{SUFFIX}")
+def _places(out: Path, name: str) -> Iterator[Path]:
+    """Where a search can be whose run finds a place too."""
+    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
+    first = out / f"{stamp}-{name}"
+    others = (first.with_name(f"{first.name}-{number}") for number in itertools.count(2))
+    for place in itertools.chain([first], others):
+        if not place.exists():
+            yield place.with_name(f"{place.name}{SUFFIX}")
 
 
 def find_unfinished(request: Request) -> Path:
@@ -99,7 +102,7 @@ def find_unfinished(request: Request) -> Path:
         return _newest(request.out)
     named = Path(request.resume)
     folder = named if named.is_dir() else request.out / named
-    if not (folder / SEARCH).is_file():
+    if not folder.name.endswith(SUFFIX) or not (folder / SEARCH).is_file():
         raise RunError(
             f"{folder} is no unfinished compression; expected a folder ...{SUFFIX}, which lies "
             "beside the runs while a compression lasts, or latest."
@@ -144,7 +147,11 @@ def _newest(runs: Path) -> Path:
     """The newest compression that nobody else carries on, and that did not end."""
     found = sorted((path.parent for path in runs.glob(f"*{SUFFIX}/{SEARCH}")), reverse=True)
     for folder in found:
-        if read_search(folder).has_failed:
+        try:
+            if read_search(folder).has_failed:
+                continue
+        except RunError as error:  # one that is damaged does not stand in the way of others
+            console.warn(str(error))
             continue
         with contextlib.suppress(StorageError), locked(folder):
             return folder

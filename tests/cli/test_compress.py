@@ -1,10 +1,8 @@
 """``edgecell compress`` as people run it, on a tiny net: whole, killed, refused, exported."""
 
 import csv
-import dataclasses
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,18 +13,13 @@ import pytest
 from support import compress_child
 from support.chain_models import CHAIN
 from support.command_line import invoke
-from support.tiny_training import Watcher
+from support.tiny_training import chain_run
 
 from edgecell.drawn_cells import write_drawn_cells
-from edgecell.tasks.compressing_request import Request, begin, carried_on, find_unfinished
-from edgecell_runtime.errors import EdgecellError, RunError
-from edgecell_runtime.labelled import open_labelled
-from edgecell_train.compression.limits import Limits
-from edgecell_train.compression.search import read_search, write_search
-from edgecell_train.config_files import Layer
+from edgecell.tasks.compressing_request import Request, find_unfinished
+from edgecell_runtime.errors import RunError
 from edgecell_train.presets import PRESETS
 from edgecell_train.runs import Run, find_run
-from edgecell_train.training import Job, train
 
 SIZE = 8_200
 SAME = ("split.csv", "history.csv", "answers.csv", "patients.csv", "config.toml")
@@ -40,10 +33,7 @@ def _chain(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    folder = tmp_path_factory.mktemp("source")
-    write_drawn_cells(folder / "cells.zip", count=320, patients=20)
-    with open_labelled(folder / "cells.zip") as images:
-        return train(images, Job(CHAIN, CHAIN.recipe), folder / "runs", Watcher()).run
+    return chain_run(tmp_path_factory.mktemp("source"))
 
 
 def _child(where: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -162,60 +152,6 @@ def test_limits_that_no_net_meets_fail_and_keep_the_frontier(source: Run, tmp_pa
         find_unfinished(Request(None, None, out=tmp_path, resume="latest"))
 
 
-def _begun(run: Run, out: Path) -> Path:
-    return begin(Request(run.folder, Limits(macs=1000), out=out))
-
-
-def test_compression_that_found_nothing_is_not_the_latest_unfinished_one(
-    source: Run, tmp_path: Path
-) -> None:
-    folder = _begun(source, tmp_path)
-    latest = Request(None, None, out=tmp_path, resume="latest")
-    assert find_unfinished(latest) == folder
-    write_search(folder, dataclasses.replace(read_search(folder), exhausted=True))
-    with pytest.raises(RunError, match="no unfinished compression"):
-        find_unfinished(latest)
-
-
-def test_compression_goes_on_where_its_source_and_images_are_now(
-    source: Run, tmp_path: Path
-) -> None:
-    gone = shutil.copytree(source.folder, tmp_path / "gone")
-    search = read_search(_begun(find_run(gone), tmp_path))
-    moved = gone.rename(tmp_path / "moved")
-    images = source.folder / source.record.data.location
-    with pytest.raises(RunError, match="name it where it is now: edgecell compress RUN --resume x"):
-        carried_on(search, Request(None, None, data=images, resume="x"))
-    asked = Request(
-        moved,
-        None,
-        data=images,
-        layers=[Layer("--set", {"patients": "/new/patients.csv", "disputed": "/new/disputed.csv"})],
-        resume="x",
-    )
-    found = carried_on(search, asked)
-    assert found.source == str(moved.resolve())
-    assert found.config.teachers == (str(moved.resolve()),)
-    assert found.config.data == str(images.absolute())
-    assert found.config.disputed == "/new/disputed.csv"
-
-
-@pytest.mark.parametrize(
-    ("limits", "layers", "words"),
-    [
-        (Limits(macs=1001), [], "begun with other limits"),
-        (None, [Layer("--set", {"epochs": 77})], "begun with another epochs"),
-        (None, [Layer("--set", {"seed": 7})], "keeps the seed of its source"),
-    ],
-)
-def test_compression_goes_on_with_nothing_else(
-    limits: Limits | None, layers: list[Layer], words: str, source: Run, tmp_path: Path
-) -> None:
-    search = read_search(_begun(source, tmp_path))
-    with pytest.raises(EdgecellError, match=words):
-        carried_on(search, Request(None, limits, layers, resume="x"))
-
-
 def test_images_of_another_set_are_refused_before_they_are_read(
     source: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -247,13 +183,3 @@ def test_compression_is_refused_before_anything_slow(
     assert done.status == 2
     assert words in " ".join(done.err.split())
     assert not (tmp_path / "runs").exists()
-
-
-def test_resume_is_refused_when_nothing_was_interrupted(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    done = invoke(capsys, "compress", "--resume", "latest", "--out", tmp_path)
-    assert done.status == 1
-    assert "There is no unfinished compression" in done.err
-    done = invoke(capsys, "compress", "--resume", "nothing-search", "--out", tmp_path)
-    assert "is no unfinished compression" in done.err

@@ -18,7 +18,9 @@ from edgecell_train.config import TrainConfig
 from edgecell_train.fitting import LabelledPixels
 from edgecell_train.labelling import Labelling
 from edgecell_train.presets import Preset
+from edgecell_train.runs import Run
 from edgecell_train.training import Job, Outcome, train
+from support.chain_models import CHAIN
 from support.pictures import encoded, gradient
 
 SPEC = PreprocessSpec(12, 12)
@@ -113,6 +115,12 @@ def train_tiny(
     with open_labelled(data) as images:
         job = Job(preset, config, drawn)
         return train(images, job, runs, watcher or Watcher(), unfinished)
+
+
+def chain_run(folder: Path) -> Run:
+    """A run of a net that can be compressed, on drawn cells of 20 patients."""
+    write_drawn_cells(folder / "cells.zip", count=320, patients=PATIENTS)
+    return train_tiny(folder / "cells.zip", folder / "runs", preset=CHAIN, config=CHAIN.recipe).run
 
 
 def contents(folder: Path) -> dict[str, str]:
