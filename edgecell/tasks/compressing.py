@@ -23,6 +23,7 @@ from edgecell.tasks.disputed import disputed_images
 from edgecell.tasks.file_lock import locked
 from edgecell.tasks.training import Teller, TrainingProgress, write_run_report
 from edgecell.tasks.training_images import open_images
+from edgecell.tasks.training_request import refuse_twice
 from edgecell_export.conversion_process import ConversionProcess
 from edgecell_export.recipes import RECIPES
 from edgecell_runtime.errors import TrainingError, UsageError
@@ -80,6 +81,7 @@ def compress(request: Request) -> Compressed:
         EdgecellError: The run, the options or the disk do not allow it, or no net meets the
             limits; what was found is kept.
     """
+    refuse_twice(request.layers)
     check_folder(request.out)
     folder = find_unfinished(request) if request.resume else begin(request)
     with locked(folder):

@@ -139,7 +139,7 @@ def carried_on(search: Search, request: Request) -> Search:
     return dataclasses.replace(
         search,
         source=str(run.folder.resolve()),
-        config=carried_on_config(search.config, run, data, request.layers),
+        config=carried_on_config(search.config, search.source, run, data, request.layers),
     )
 
 

@@ -156,14 +156,19 @@ def layers_of(request: Request) -> list[Layer]:
     Raises:
         UsageError: An option is given twice, in its own name and with ``--set``.
     """
-    _refuse_twice(request.options)
+    refuse_twice(request.options)
     layers = [] if request.config is None else [read_config(request.config)]
     if request.small_data:
         layers.append(Layer("--small-data", SMALL_DATA_VALUES))
     return [*layers, *request.options]
 
 
-def _refuse_twice(options: Sequence[Layer]) -> None:
+def refuse_twice(options: Sequence[Layer]) -> None:
+    """Refuses an option that stands there in its own name and with ``--set``.
+
+    Raises:
+        UsageError: One does.
+    """
     places: dict[str, str] = {}
     for layer in options:
         for key, value in layer.values.items():

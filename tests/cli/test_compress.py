@@ -170,6 +170,13 @@ def test_images_of_another_set_are_refused_before_they_are_read(
         (("--max-macs", "1M", "--set", "seed=4"), "a compression keeps the seed of its source"),
         (("--max-macs", "1M", "--set", "model=other.keras"), "keeps the model of its source"),
         (("--max-macs", "1M", "--set", "epochs=0"), "epochs is 0"),
+        (("--max-macs", "1M", "--epochs", "3", "--set", "epochs=8"), "epochs is given twice"),
+        (("--max-macs", "1M", "--set", "schedule.kind=constant"), "on a cosine that ends with"),
+        (("--max-macs", "1M", "--set", "schedule.patience=3"), "Leave patience out"),
+        (
+            ("--max-macs", "1M", "--epochs", "8", "--set", "schedule.warmup_epochs=4.5"),
+            "a warm-up of half of them at most",
+        ),
     ],
 )
 def test_compression_is_refused_before_anything_slow(

@@ -12,7 +12,7 @@ from support.tiny_training import chain_run, contents
 
 from edgecell.tasks import compressing_request
 from edgecell.tasks.compressing_request import Request, begin, carried_on, find_unfinished
-from edgecell_runtime.errors import EdgecellError, RunError
+from edgecell_runtime.errors import EdgecellError, RunError, UsageError
 from edgecell_train.compression.limits import Limits
 from edgecell_train.compression.search import SEARCH, read_search, write_search
 from edgecell_train.config_files import Layer
@@ -66,6 +66,22 @@ def test_compression_goes_on_where_its_source_and_images_are_now(
     assert found.config.teachers == (str(moved.resolve()),)
     assert found.config.data == str(images.absolute())
     assert found.config.disputed == "/new/disputed.csv"
+
+
+def test_compression_goes_on_with_the_teachers_that_it_began_with(
+    source: Run, tmp_path: Path
+) -> None:
+    old = str(source.folder.resolve())
+    teachers = Layer("--set", {"teachers": ["/others/one", old]})
+    folder = begin(Request(source.folder, Limits(macs=1000), [teachers], out=tmp_path))
+    search = read_search(folder)
+    moved = shutil.copytree(source.folder, tmp_path / "moved")
+    images = source.folder / source.record.data.location
+    found = carried_on(search, Request(moved, None, [teachers], data=images, resume="x"))
+    assert found.config.teachers == ("/others/one", str(moved.resolve()))
+    other = Layer("--set", {"teachers": [old]})
+    with pytest.raises(UsageError, match="begun with another teachers"):
+        carried_on(search, Request(source.folder, None, [other], resume="x"))
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ _SETTLED: Final = (
 )
 """Of these the source decides: the net, the images and the split stay its own."""
 
-_MAY_MOVE: Final = (*LOCATIONS, "teachers")
+_WARMUP: Final = "warmup_epochs"
 
 
 def name_of(run: Run) -> str:
@@ -67,12 +67,13 @@ def fine_tuning(run: Run, data: Path | None, layers: Sequence[Layer]) -> TrainCo
 
 
 def carried_on_config(
-    stored: TrainConfig, run: Run, data: Path | None, layers: Sequence[Layer]
+    stored: TrainConfig, source: str, run: Run, data: Path | None, layers: Sequence[Layer]
 ) -> TrainConfig:
     """The options of a compression that goes on, with the files where they are now.
 
     Args:
         stored: The options that it began with.
+        source: Where the source was then, which may be one of the teachers.
         run: The source, where it is now.
         data: Where the source's images are now.
         layers: Options that are given once more, which may say where files are now.
@@ -80,17 +81,16 @@ def carried_on_config(
     Raises:
         UsageError: An option is not what it was.
     """
-    config = dataclasses.replace(
-        stored, data=_data(run, data), teachers=(str(run.folder.resolve()),)
-    )
-    config = _with(config, layers)
-    changed = [name for name in differences(stored, config) if name not in _MAY_MOVE]
+    config = _with(dataclasses.replace(stored, data=_data(run, data)), layers)
+    changed = [name for name in differences(stored, config) if name not in LOCATIONS]
     if changed:
         raise UsageError(
             f"The compression was begun with another {changed[0]}, and goes on with the options "
             "that it began with. Leave the others out, or begin anew without --resume."
         )
-    return config
+    now = str(run.folder.resolve())
+    teachers = tuple(now if name == source else name for name in config.teachers)
+    return dataclasses.replace(config, teachers=teachers)
 
 
 def for_epochs(config: TrainConfig, epochs: int) -> TrainConfig:
@@ -116,7 +116,32 @@ def _with(config: TrainConfig, layers: Sequence[Layer]) -> TrainConfig:
                 "options of the fine-tuning, such as --set augmentation.flips=true."
             )
     config = merged(config, layers)
+    for layer in layers:
+        _require_cosine(layer, config.epochs)
     return for_epochs(config, config.epochs)
+
+
+def _require_cosine(layer: Layer, epochs: int) -> None:
+    """Refuses what the cosine would not keep of a schedule.
+
+    Raises:
+        UsageError: It is another schedule, or a warm-up of more than half of the epochs.
+    """
+    section = layer.values.get("schedule")
+    if not isinstance(section, Mapping):
+        return
+    others = [name for name in section if name != _WARMUP]
+    if others:
+        raise UsageError(
+            f"{layer.place}: a compression fine-tunes on a cosine that ends with its epochs; of "
+            f"the schedule, expected --set schedule.{_WARMUP} alone. Leave {others[0]} out."
+        )
+    warmup = section.get(_WARMUP)
+    if isinstance(warmup, int | float) and warmup > epochs / 2:
+        raise UsageError(
+            f"{layer.place}: there are {epochs} epochs of fine-tuning; expected a warm-up of half "
+            "of them at most. Warm up for fewer, or give more --epochs."
+        )
 
 
 def _stored(run: Run) -> TrainConfig:
