@@ -90,11 +90,30 @@ def test_net_is_refused_with_the_layer_that_is_in_the_way() -> None:
         "grouped cannot be narrowed: its channels are in groups": _of(
             layers.Conv2D(4, 3, groups=2, name="grouped"), layers.Flatten(), layers.Dense(2)
         ),
+        "rescaled cannot be narrowed: it rescales each channel in its own way": _of(
+            layers.Conv2D(2, 3),
+            layers.Rescaling([1.0, 2.0], name="rescaled"),
+            layers.Flatten(),
+            layers.Dense(2),
+        ),
         "one layer with channels": _of(layers.Flatten(), layers.Dense(2)),
     }
     for words, model in cases.items():
         with pytest.raises(UsageError, match=words):
             read_chain(model)
+
+
+def test_image_may_be_rescaled_by_channel() -> None:
+    layers = import_keras().layers
+    model = _of(
+        layers.Rescaling([1.0, 2.0, 3.0, 4.0]),
+        layers.Conv2D(4, 3, name="first"),
+        layers.Rescaling(0.5, 1.0),
+        layers.Flatten(),
+        layers.Dense(2),
+    )
+    small = narrowed(read_chain(randomised(model)), {"first": np.array([1, 2])})
+    assert read_chain(small).prunable == {"first": 2}
 
 
 def test_split_dense_layer_answers_the_same_at_full_rank() -> None:

@@ -1,5 +1,6 @@
 """What nets cost by their widths, which channels matter, and which are taken."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ from edgecell_export.keras_graph import read_graph
 from edgecell_export.macs import tflite_macs
 from edgecell_export.prepare import prepare
 from edgecell_runtime.heads import Head, HeadKind
-from edgecell_train.compression.allocation import keep, widths_of
+from edgecell_train.compression.allocation import keep
 from edgecell_train.compression.chain import narrowed, read_chain
-from edgecell_train.compression.costs import costs_of
+from edgecell_train.compression.costs import CostKind, costs_of
 from edgecell_train.compression.cutting import Goal, cut
 from edgecell_train.compression.importance import importances
 from edgecell_train.feeding import LabelledPixels
@@ -89,23 +90,42 @@ def test_importance_is_the_square_of_what_the_loss_changes_by_when_a_gate_closes
     np.testing.assert_allclose(found, np.square(slopes), rtol=0.05, atol=1e-4)
 
 
-def test_channels_that_matter_least_for_their_cost_are_taken_first() -> None:
+def _widths(kept: Mapping[str, Any]) -> dict[str, int]:
+    return {name: len(channels) for name, channels in kept.items()}
+
+
+def test_channels_that_matter_least_are_taken_first_until_the_cost_is_met() -> None:
     chain = read_chain(build_chain())
     costs = costs_of(chain)
     matter = {name: np.arange(width, 0, -1.0) for name, width in chain.prunable.items()}
     most = costs.of("bytes", chain.prunable) * 6 // 10
     kept = keep(costs, matter, "bytes", most)
-    assert costs.of("bytes", widths_of(kept)) <= most
-    for name, width in chain.prunable.items():
-        assert kept[name].tolist() == list(range(len(kept[name]))), "the last matter least"
-        assert len(kept[name]) <= width
+    assert costs.of("bytes", _widths(kept)) <= most
+    for name, channels in kept.items():
+        assert channels.tolist() == list(range(len(channels))), f"the last of {name} matter least"
+
+
+@pytest.mark.parametrize(("kind", "dearest"), [("bytes", "second"), ("macs", "first")])
+def test_of_channels_that_matter_alike_the_dearest_goes_first(kind: CostKind, dearest: str) -> None:
+    chain = read_chain(build_chain())
+    costs, widths = costs_of(chain), chain.prunable
+    saved = {
+        name: costs.of(kind, widths) - costs.of(kind, {**widths, name: width - 1})
+        for name, width in widths.items()
+    }
+    assert max(saved, key=lambda name: saved[name]) == dearest
+    matter = {name: np.ones(width) for name, width in widths.items()}
+    kept = keep(costs, matter, kind, costs.of(kind, widths) - 1)
+    assert _widths(kept) == {**widths, dearest: widths[dearest] - 1}
+    matter[dearest] *= 1000
+    assert len(keep(costs, matter, kind, costs.of(kind, widths) - 1)[dearest]) == widths[dearest]
 
 
 def test_no_layer_is_emptied_however_little_a_net_may_cost() -> None:
     chain = read_chain(build_chain())
     matter = {name: np.ones(width) for name, width in chain.prunable.items()}
     kept = keep(costs_of(chain), matter, "macs", 0)
-    assert widths_of(kept) == {"first": 2, "second": 2, "dense": 3}
+    assert _widths(kept) == {"first": 2, "second": 2, "dense": 3}
 
 
 def test_cut_splits_a_dense_layer_when_that_loses_less() -> None:

@@ -13,7 +13,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecell_train.compression.chain import Chain, Link, assembled, copied, read_chain
+from edgecell_train.compression.chain import (
+    Chain,
+    KerasLayer,
+    Link,
+    activation_of,
+    assembled,
+    copied,
+    read_chain,
+)
 from edgecell_train.presets.base import KerasModel
 from edgecell_train.variables import values_of
 
@@ -46,14 +54,26 @@ def _place(chain: Chain) -> tuple[int, int, int] | None:
         after = _next(kinds, place, 1, ("Dropout",))
         if kind != "BatchNormalization" or before is None or after is None:
             continue
-        rectified = (
-            chain.links[before].layer.activation.__name__ == "relu" or "ReLU" in kinds[before:place]
-        )
+        rectified = _is_rectified([link.layer for link in chain.links[before:place]])
         pooled = "MaxPooling2D" in kinds[before:place]
         biased = chain.links[before].layer.use_bias and chain.links[after].layer.use_bias
         if rectified and pooled and biased and chain.links[after].layer.padding == "same":
             return before, place, after
     return None
+
+
+def _is_rectified(layers: Sequence[KerasLayer]) -> bool:
+    """Whether nothing but max(0, x) is done to what a convolution makes, so that a constant stays.
+
+    Args:
+        layers: The convolution, and those up to the BatchNormalization.
+    """
+    activation = activation_of(layers[0])
+    relus = [layer for layer in layers if type(layer).__name__ == "ReLU"]
+    plain = [(layer.max_value, layer.negative_slope, layer.threshold) for layer in relus]
+    if activation not in ("linear", "relu") or any(one != (None, 0, 0) for one in plain):
+        return False
+    return activation == "relu" or bool(relus)
 
 
 def _next(kinds: Sequence[str], place: int, step: int, passed: tuple[str, ...]) -> int | None:
@@ -73,7 +93,7 @@ def _absorbed(chain: Chain, before: int, place: int, after: int) -> KerasModel:
             kernel, bias = weights
             empty = np.zeros((*kernel.shape[:-1], 1), kernel.dtype)
             weights = [np.concatenate([kernel, empty], axis=-1), np.append(bias, level)]
-            layers.append((copied(link.layer, filters=link.layer.filters + 1), weights))
+            layers.append((copied(link.layer, link.layer.filters + 1), weights))
         elif index == after:
             kernel, bias = weights
             taps = np.einsum("ijco,c->ijo", kernel, shift)[:, :, None] / level

@@ -1,6 +1,5 @@
 """Which channels to leave out so that a net costs no more than it may."""
 
-from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -57,8 +56,3 @@ def keep(
     return {
         name: np.sort(order[name][len(order[name]) - width :]) for name, width in widths.items()
     }
-
-
-def widths_of(kept: Mapping[str, NDArray[np.int64]]) -> dict[str, int]:
-    """How many channels stay."""
-    return {name: len(channels) for name, channels in kept.items()}

@@ -145,14 +145,27 @@ def copy_of(model: KerasModel) -> KerasModel:
     return copy
 
 
-def copied(layer: KerasLayer, **changes: Any) -> KerasLayer:
-    """A layer like this one, not built yet, with some options changed."""
-    return type(layer).from_config({**layer.get_config(), **changes})
+def copied(layer: KerasLayer, channels: int | None = None) -> KerasLayer:
+    """A layer like this one, not built yet.
+
+    Args:
+        layer: It.
+        channels: Of one that mixes, how many it is to make; None leaves them as they are.
+    """
+    config = layer.get_config()
+    if channels is not None:
+        config["units" if _kind(layer) == "Dense" else "filters"] = channels
+    return type(layer).from_config(config)
 
 
 def channels_of(layer: KerasLayer) -> int:
     """How many channels a layer that mixes makes."""
     return int(layer.kernel.shape[-1])
+
+
+def activation_of(layer: KerasLayer) -> str:
+    """The name of a layer's activation; empty where it is no function of Keras's."""
+    return str(getattr(layer.activation, "__name__", ""))
 
 
 def _narrow(
@@ -162,10 +175,9 @@ def _narrow(
     into = _places(link.origin, kept.get(link.producer))
     if link.mixes:
         out = _places(np.arange(channels_of(layer)), kept.get(link.name))
-        size = {"units" if _kind(layer) == "Dense" else "filters": len(out)}
         kernel, *bias = weights
         kernel = np.take(np.take(kernel, into, axis=-2), out, axis=-1)
-        return copied(layer, **size), [kernel, *(one[out] for one in bias)]
+        return copied(layer, len(out)), [kernel, *(one[out] for one in bias)]
     if _kind(layer) == "DepthwiseConv2D":
         kernel, *bias = weights
         after = _places(_behind(layer, link.origin), kept.get(link.producer))
@@ -224,6 +236,8 @@ def _require_known(layer: KerasLayer, *, first: bool) -> None:
         odd = "it does not work on the last axis"
     if getattr(layer, "data_format", None) == "channels_first":
         odd = "its channels come first"
+    if kind == "Rescaling" and not first and max(np.size(layer.scale), np.size(layer.offset)) > 1:
+        odd = "it rescales each channel in its own way"
     if not known or odd:
         reason = odd or f"it is a {kind}"
         raise UsageError(

@@ -20,6 +20,7 @@ from edgecell_export.tensorflow import import_keras
 from edgecell_train.compression.chain import (
     KerasLayer,
     Link,
+    activation_of,
     assembled,
     channels_of,
     copied,
@@ -42,7 +43,13 @@ _PHASES: Final = 4
 
 _PHASES_SUFFIX: Final = "_phases"
 
-_ANYWHERE: Final = ("Activation", "Dropout", "LeakyReLU", "ReLU", "ELU")
+_ANYWHERE: Final = ("Dropout", "LeakyReLU", "ReLU", "ELU")
+_ELEMENTWISE: Final = (
+    *("linear", "relu", "relu6", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "tanh"),
+    *("sigmoid", "hard_sigmoid", "hard_silu", "softplus", "softsign", "exponential"),
+)
+"""Activations that look at one value at a time, and not, as softmax does, at all channels."""
+
 _WEIGHTED = tuple[KerasLayer, list[NDArray[Any]]]
 
 
@@ -161,7 +168,7 @@ def _is_plain_convolution(layer: KerasLayer) -> bool:
     if type(layer).__name__ != "Conv2D":
         return False
     found = (layer.kernel_size, layer.strides, layer.dilation_rate, layer.padding)
-    return found == ((3, 3), (1, 1), (1, 1), "same")
+    return found == ((3, 3), (1, 1), (1, 1), "same") and activation_of(layer) in _ELEMENTWISE
 
 
 def _halves(pooling: KerasLayer) -> bool:
@@ -172,7 +179,8 @@ def _by_channel(link: Link) -> bool:
     """Whether a layer does the same wherever a channel stands."""
     kind = type(link.layer).__name__
     scalar = kind == "Rescaling" and np.ndim(link.layer.scale) == np.ndim(link.layer.offset) == 0
-    return kind in _ANYWHERE or kind == "BatchNormalization" or scalar
+    elementwise = kind == "Activation" and activation_of(link.layer) in _ELEMENTWISE
+    return kind in (*_ANYWHERE, "BatchNormalization") or elementwise or scalar
 
 
 def _tiled(link: Link, copies: int) -> _WEIGHTED:
