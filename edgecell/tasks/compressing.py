@@ -40,13 +40,11 @@ from edgecell_train.compression.search import (
     FRONTIER_PNG,
     SEARCH,
     Search,
-    Searcher,
     chosen_step,
-    preset_of,
     read_search,
-    start_of,
     write_search,
 )
+from edgecell_train.compression.searching import Searcher, preset_of, start_of
 from edgecell_train.compression.source import FOLDER
 from edgecell_train.decoded_cache import DecodedCache
 from edgecell_train.preparing import Work, prepare

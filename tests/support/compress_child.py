@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from edgecell.cli import run
 from edgecell.tasks import compressing
-from edgecell_train.compression.search import Searcher
+from edgecell_train.compression.searching import Searcher
 from edgecell_train.presets import PRESETS
 from edgecell_train.stepping import Trainer
 from support.chain_models import CHAIN
