@@ -19,22 +19,27 @@ from edgecell.tasks.compressing_request import (
     carried_on,
     find_unfinished,
 )
+from edgecell.tasks.compressing_words import (
+    diverged,
+    no_net,
+    origin,
+    reached,
+    say_point,
+    warn_of_result,
+)
 from edgecell.tasks.disputed import disputed_images
 from edgecell.tasks.file_lock import locked
 from edgecell.tasks.training import Teller, TrainingProgress, write_run_report
 from edgecell.tasks.training_images import open_images
 from edgecell.tasks.training_request import refuse_twice
 from edgecell_export.conversion_process import ConversionProcess
-from edgecell_export.recipes import RECIPES
 from edgecell_runtime.errors import TrainingError, UsageError
 from edgecell_runtime.files import check_folder, storage_errors
 from edgecell_runtime.labelled import LabelledImages
 from edgecell_train import checkpoints
 from edgecell_train.checkpoints import Unfinished, UnfinishedRecord
 from edgecell_train.compression.frontier import Point
-from edgecell_train.compression.limits import nearest
 from edgecell_train.compression.measuring import Meter
-from edgecell_train.compression.merging import widths_of
 from edgecell_train.compression.search import (
     FRONTIER_CSV,
     FRONTIER_PNG,
@@ -86,11 +91,15 @@ def compress(request: Request) -> Compressed:
         search = read_search(folder)
         if request.resume:
             search = carried_on(search, request)
+            if search.diverged:
+                raise diverged(folder, search)
             write_search(folder, search)  # with table and plot, which a full disk may have kept
-            console.say(f"Going on with {console.shown(folder)} after {_steps(search)}.")
+            console.say(f"Going on with {console.shown(folder)} after {reached(search)}.")
         place = folder.parent / folder.name.removesuffix(SUFFIX)
         with _kept(folder, is_new=not request.resume):
             search = _carried_out(folder, search, place)
+        if search.result is None:
+            raise no_net(folder, search)
         if note := point_latest(place):
             console.warn(note)
     shutil.rmtree(folder, ignore_errors=True)
@@ -98,7 +107,7 @@ def compress(request: Request) -> Compressed:
 
 
 def _carried_out(folder: Path, search: Search, place: Path) -> Search:
-    """Does what is left of a compression, until its run is in its place.
+    """Does what is left of a compression, until its run is in its place or no net was found.
 
     Raises:
         EdgecellError: See ``compress``.
@@ -108,13 +117,14 @@ def _carried_out(folder: Path, search: Search, place: Path) -> Search:
         if not (whole / RECORD).is_file():
             run = find_run(Path(search.source))
             search = _search_and_train(folder, run, search, whole.name)
-        with storage_errors(place):
-            whole.replace(place)
+        if search.result is not None:
+            with storage_errors(place):
+                whole.replace(place)
     return search
 
 
 def _search_and_train(folder: Path, run: Run, search: Search, name: str) -> Search:
-    """Goes on with a search, and makes its run in its folder.
+    """Goes on with a search, and makes its run in its folder if it finds a net.
 
     Raises:
         EdgecellError: See ``compress``.
@@ -132,14 +142,12 @@ def _search_and_train(folder: Path, run: Run, search: Search, name: str) -> Sear
             split=tuple(run.split()),
         )
         work = prepare(images, job, folder, watcher)
-        if search.final is None:
+        if search.result is None:
             search = _fine_tuned(folder, run, search, work, watcher)
-        assert search.final is not None
-        console.say(f"Fine-tuned: {search.final.words()}.")
-        if search.has_failed:  # it is not tested then
-            raise _no_point(folder, search)
-        _warn_of_rounding(search.final)
-        net = start_of(folder, search, search.final.step)
+        if search.result is None:  # nothing is tested then
+            return search
+        warn_of_result(search.result)
+        net = start_of(folder, search, search.result.step)
 
         def report(made: Run, images: LabelledImages, model: KerasModel) -> None:
             _add_search(folder, made, search, net)
@@ -148,16 +156,23 @@ def _search_and_train(folder: Path, run: Run, search: Search, name: str) -> Sear
         job = dataclasses.replace(
             job,
             preset=preset_of(search, run.record, net),
-            notes=(_origin(run, search, net),),
+            notes=(origin(run, search, net),),
+            keeps_start=search.result.kind == "step",
         )
-        train(images, job, folder, watcher, _final_training(folder, search, work), report)
+        unfinished = _final_training(folder, search, search.result.step, work)
+        train(images, job, folder, watcher, unfinished, report)
     return search
 
 
 def _fine_tuned(
     folder: Path, run: Run, search: Search, work: Work, watcher: TrainingProgress
 ) -> Search:
-    """Searches, and fine-tunes what was found to its end; the training's state stays."""
+    """Searches, and fine-tunes what was found to its end; the training's state stays.
+
+    A net that came to its end before is measured anew, as its latency may have been chance.
+    """
+    if search.finals and not search.finals[-1].problem:
+        search = dataclasses.replace(search, points=search.points[:-1])
     source, evidence = run.source_model().model, run.evidence(work.images)
     with (
         ConversionProcess(warm=True) as process,
@@ -166,20 +181,24 @@ def _fine_tuned(
         ) as meter,
     ):
         searcher = Searcher(folder, run, work, meter, watcher)
-        search, chosen = _searched(searcher, search)
-        unfinished = _final_training(folder, search, work)
-        try:
-            return searcher.finish(search, chosen.step, unfinished)
-        finally:
-            unfinished.release()
+        while search.result is None and not search.has_failed:
+            search, chosen = _searched(searcher, search)
+            if chosen is None:
+                break
+            unfinished = _final_training(folder, search, chosen.step, work)
+            try:
+                search = searcher.finish(search, chosen.step, unfinished)
+            finally:
+                unfinished.release()
+            say_point(search.points[-1])
+    return search
 
 
-def _searched(searcher: Searcher, search: Search) -> tuple[Search, Point]:
-    """Goes on step by step until a net is worth the final fine-tuning.
+def _searched(searcher: Searcher, search: Search) -> tuple[Search, Point | None]:
+    """Goes on step by step until a net is worth the final fine-tuning; None where none is.
 
     Raises:
         UsageError: The source meets the limits already.
-        TrainingError: No net meets them.
     """
     if not search.points:
         search = searcher.begin(search)
@@ -192,38 +211,18 @@ def _searched(searcher: Searcher, search: Search) -> tuple[Search, Point]:
     while (chosen := chosen_step(search)) is None and not search.exhausted:
         search = searcher.step(search)
         if not search.exhausted:
-            console.say(f"Step {search.points[-1].step}: {search.points[-1].words()}.")
-    if chosen is None:
-        raise _no_point(searcher.folder, search)
+            say_point(search.points[-1])
     return search, chosen
 
 
-def _no_point(folder: Path, search: Search) -> TrainingError:
-    return TrainingError(
-        f"No net was found within {search.limits.words()}; the nearest: "
-        f"{nearest(search.points, search.limits)}. {console.shown(folder / FRONTIER_CSV)} has all "
-        "points; allow more, or fine-tune longer with --epochs."
-    )
-
-
-def _warn_of_rounding(final: Point) -> None:
-    allowed = RECIPES["static_int8"].limits.changed_labels
-    if allowed is not None and final.changed_labels > allowed:
-        console.warn(
-            f"As int8, the net gives {final.changed_labels:.1%} of the validation images another "
-            f"label than in float; an export allows {allowed:.0%} on the test images, and may "
-            "refuse it. Then take --max-drop with the export, which leaves layers in float."
-        )
-
-
-def _final_training(folder: Path, search: Search, work: Work) -> Unfinished:
-    """Where the state of the final training is, of which every epoch is kept."""
-    if any(folder.glob(f"{checkpoints.PREFIX}*/{checkpoints.RECORD}")):
-        unfinished = checkpoints.find_unfinished("latest", folder)
+def _final_training(folder: Path, search: Search, step: int, work: Work) -> Unfinished:
+    """Where the state of a step's final training is, of which every epoch is kept."""
+    name = f"{search.name}-step-{step}"
+    begun = list(folder.glob(f"{checkpoints.PREFIX}*-{name}/{checkpoints.RECORD}"))
+    if begun:
+        unfinished = checkpoints.find_unfinished(str(begun[0].parent), folder)
     else:
-        record = UnfinishedRecord(
-            search.name, search.config, work.decoded.data_sha256, work.images.labels
-        )
+        record = UnfinishedRecord(name, search.config, work.decoded.data_sha256, work.images.labels)
         unfinished = checkpoints.begin(folder, record)
     unfinished.every_s = 0.0
     return unfinished
@@ -239,27 +238,16 @@ def _add_search(folder: Path, made: Run, search: Search, net: KerasModel) -> Non
         save_model(net, place / f"{search.name}.keras")
 
 
-def _origin(run: Run, search: Search, net: KerasModel) -> str:
-    """Where the net came from, for the run's record."""
-    before, after = widths_of(run.source_model().model), widths_of(net)
-    widths = ", ".join(
-        f"{name} {before[name]} to {width}" if name in before else f"{name} of {width}"
-        for name, width in after.items()
-    )
-    return (
-        f"Compressed from the run {run.folder.name} (weights {run.record.weights_sha256[:16]}) "
-        f"within {search.limits.words()}; channels: {widths}."
-    )
-
-
 @contextlib.contextmanager
 def _kept(folder: Path, *, is_new: bool) -> Iterator[None]:
     """Says how a compression that was left goes on; leaves no new one that had found nothing."""
     try:
         yield
-    except BaseException as error:
-        if isinstance(error, TrainingError):  # which names the table, and would come again
-            raise
+    except TrainingError as error:  # it would come again
+        search = dataclasses.replace(read_search(folder), diverged=str(error))
+        write_search(folder, search)
+        raise diverged(folder, search) from error
+    except BaseException:
         if is_new and not any(folder.glob("step-*.keras")):
             shutil.rmtree(folder, ignore_errors=True)
         else:
@@ -269,7 +257,3 @@ def _kept(folder: Path, *, is_new: bool) -> Iterator[None]:
                 f"{shown}"
             )
         raise
-
-
-def _steps(search: Search) -> str:
-    return f"step {search.points[-1].step}" if search.points else "its beginning"

@@ -24,7 +24,7 @@ def frontier_table(search: Search) -> Table:
 def _row(point: Point) -> tuple[str, ...]:
     names = {"source": "source", "step": f"step {point.step}", "final": "fine-tuned"}
     return (
-        names[point.kind],
+        f"{names[point.kind]} (of no use)" if point.problem else names[point.kind],
         f"{point.size_bytes:,}",
         f"{point.latency_ms:.3g}",
         f"{point.speed:.1f}",

@@ -10,9 +10,11 @@ from support.chain_models import CHAIN
 from support.command_line import invoke
 from support.tiny_training import chain_run, contents
 
-from edgecell.tasks import compressing_request
+from edgecell.tasks import compressing, compressing_request
 from edgecell.tasks.compressing_request import Request, begin, carried_on, find_unfinished
-from edgecell_runtime.errors import EdgecellError, RunError, UsageError
+from edgecell.tasks.compressing_words import no_net
+from edgecell_runtime.errors import EdgecellError, RunError, TrainingError, UsageError
+from edgecell_train.compression.frontier import Point
 from edgecell_train.compression.limits import Limits
 from edgecell_train.compression.search import SEARCH, read_search, write_search
 from edgecell_train.config_files import Layer
@@ -133,6 +135,39 @@ def test_damaged_search_does_not_hide_the_latest_one(
     (damaged / SEARCH).write_text("{}")
     assert find_unfinished(Request(None, None, out=tmp_path, resume="latest")) == whole
     assert f"{damaged.name}/search.json cannot be read" in " ".join(capsys.readouterr().err.split())
+
+
+def test_compression_that_diverged_says_how_to_begin_anew_and_does_not_go_on(
+    source: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = _begun(source, tmp_path)
+    lower = "The loss became nan. Try --set optimizer.learning_rate=0.0005."
+    with (
+        pytest.raises(TrainingError, match=r"0\.0005\. .* begin the compression anew\. .*-search"),
+        compressing._kept(folder, is_new=True),
+    ):
+        raise TrainingError(lower)
+    with pytest.raises(RunError, match="no unfinished compression"):
+        find_unfinished(Request(None, None, out=tmp_path, resume="latest"))
+    before = contents(folder)
+    done = invoke(capsys, "compress", "--resume", folder)
+    assert done.status == 1
+    assert lower in " ".join(done.err.split())
+    assert contents(folder) == before
+
+
+def test_compression_without_a_narrower_net_does_not_name_the_source_as_the_nearest(
+    source: Run, tmp_path: Path
+) -> None:
+    search = read_search(_begun(source, tmp_path))
+    whole = Point("source", 0, 9_000, 0.1, 3.0, 4_000, 3_000, 0.9, 0.0, 0.0, {"first": 2})
+    assert "no layer of this one can lose a channel, and it takes 9,000 bytes" in str(
+        no_net(tmp_path, dataclasses.replace(search, points=(whole,)))
+    )
+    step = dataclasses.replace(whole, kind="step", step=1, size_bytes=8_000, drop=7.0)
+    words = str(no_net(tmp_path, dataclasses.replace(search, points=(whole, step))))
+    assert "the nearest: 8,000 bytes" in words
+    assert "9,000" not in words
 
 
 def test_compression_never_takes_the_place_of_another(

@@ -512,9 +512,16 @@ def test_report_shows_notes_on_the_training(tmp_path: Path) -> None:
 def test_report_says_why_the_epoch_was_kept(
     tmp_path: Path, options: dict[str, object], words: str
 ) -> None:
-    (text,) = seen(with_record(make_run(tmp_path), configuration=options)).row("Weights kept")
+    run = with_record(make_run(tmp_path), configuration=options, kept_epoch=1)
+    (text,) = seen(run).row("Weights kept")
     assert words in text
     assert ("estimated anew" in text) == (not options)
+
+
+def test_report_says_that_no_epoch_was_kept(tmp_path: Path) -> None:
+    run = with_record(make_run(tmp_path), configuration={}, kept_epoch=0)
+    (text,) = seen(run).row("Weights kept")
+    assert text.startswith("Those that the training began with; BatchNormalization")
 
 
 HISTORY_COLUMNS = [field.name for field in dataclasses.fields(EpochRecord)]

@@ -87,13 +87,21 @@ def test_nearest_point_to_a_latency_need_not_be_the_smallest() -> None:
     assert "with the costs" not in without_costs
 
 
+def test_point_of_no_use_is_not_the_nearest() -> None:
+    wild = dataclasses.replace(POINT, size_bytes=20_000, problem="two devices, two answers")
+    assert "20,000" not in nearest([POINT, wild], Limits(10_000, drop=0.3))
+    assert "20,000" in nearest([wild], Limits(10_000, drop=0.3))
+    assert not Limits(90_000).keeps(wild)
+    assert Limits(90_000).keeps(dataclasses.replace(wild, problem=""))
+
+
 def test_frontier_is_written_with_every_point() -> None:
     source = dataclasses.replace(POINT, kind="source", step=0, size_bytes=400_000)
     final = dataclasses.replace(POINT, kind="final", accuracy=0.96)
     rows = frontier_csv([source, POINT, final]).splitlines()
     assert rows[0].startswith("kind,step,size_bytes,latency_ms,")
     assert [row.split(",")[0] for row in rows[1:]] == ["source", "step", "final"]
-    assert rows[2].endswith("first=4")
+    assert rows[2].endswith("first=4,")
     one = frontier_plot([source, POINT, final], {"size_bytes": 60_000.0}, 0.947)
     assert one.startswith(b"\x89PNG")
     assert one != frontier_plot([source, POINT], {"size_bytes": 60_000.0}, 0.947)

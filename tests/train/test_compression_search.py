@@ -1,6 +1,7 @@
 """A search by its points: which step is fine-tuned to its end, and when the search has failed."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -71,17 +72,63 @@ def test_exhausted_search_takes_the_smallest_accurate_step_or_has_failed() -> No
     assert dataclasses.replace(_search(limits, 0.6), exhausted=True).has_failed
 
 
-@pytest.mark.parametrize(("size", "drop", "failed"), [(20_000, 0.1, False), (20_000, 0.2, True)])
-def test_search_has_failed_when_the_final_net_keeps_a_limit_less(
-    size: int, drop: float, failed: bool
-) -> None:
+def _ended(search: Search, final: Point) -> Search:
+    return dataclasses.replace(search, points=(*search.points, final))
+
+
+FINAL = dataclasses.replace(SOURCE, kind="final", step=2, size_bytes=20_000)
+
+
+def test_search_ends_with_the_final_net_when_it_keeps_the_limits_and_else_has_failed() -> None:
     search = _search(Limits(size_bytes=30_000, drop=0.1), 0.0, 3.0)
     assert not search.has_failed
-    final = dataclasses.replace(SOURCE, kind="final", step=2, size_bytes=size, drop=drop)
-    ended = dataclasses.replace(search, points=(*search.points, final))
-    assert ended.has_failed is failed
+    assert search.result is None
+    ended = _ended(search, dataclasses.replace(FINAL, drop=0.1))
+    assert ended.result == ended.points[-1]
+    assert not ended.has_failed
+    assert _ended(search, dataclasses.replace(FINAL, drop=0.2)).has_failed
     slow = dataclasses.replace(ended, limits=dataclasses.replace(search.limits, latency_ms=0.9))
     assert slow.has_failed
+
+
+def test_search_ends_with_the_net_of_the_step_when_the_final_one_alone_misses_a_limit() -> None:
+    search = _search(Limits(size_bytes=30_000, drop=0.1), 0.0, 0.1)
+    for final in (
+        dataclasses.replace(FINAL, drop=0.2),
+        dataclasses.replace(FINAL, problem="two devices would give two answers"),
+    ):
+        ended = _ended(search, final)
+        assert ended.result == search.points[-1]
+        assert not ended.has_failed
+
+
+def test_net_of_no_use_is_never_chosen_and_the_search_goes_on_behind_it() -> None:
+    search = _search(Limits(size_bytes=30_000, drop=0.1), 0.0, 3.0)
+    wild = dataclasses.replace(search.points[-1], problem="two devices would give two answers")
+    going = dataclasses.replace(search, points=(*search.points[:-1], wild))
+    assert chosen_step(going) is None
+    assert not going.has_failed
+    third = dataclasses.replace(wild, step=3, size_bytes=15_000, problem="")
+    assert chosen_step(_ended(going, third)) == third
+    free = dataclasses.replace(_search(Limits(drop=0.5), 0.1, 0.2, 0.6, 0.7))
+    points = [*free.points[:2], dataclasses.replace(free.points[2], problem="no"), *free.points[3:]]
+    assert chosen_step(dataclasses.replace(free, points=tuple(points))) == points[1]
+
+
+def test_step_whose_final_net_is_of_no_use_is_not_chosen_again() -> None:
+    search = _search(Limits(size_bytes=30_000, drop=0.1), 0.0, 3.0)
+    ended = _ended(search, dataclasses.replace(FINAL, problem="two devices"))
+    assert ended.result is None
+    assert not ended.has_failed
+    assert chosen_step(ended) is None
+    third = dataclasses.replace(SOURCE, kind="step", step=3, size_bytes=15_000, drop=2.0)
+    assert chosen_step(_ended(ended, third)) == third
+    second = _ended(_ended(ended, third), dataclasses.replace(FINAL, step=3, size_bytes=15_000))
+    assert second.result == second.points[-1]
+
+
+def test_search_that_diverged_has_failed() -> None:
+    assert dataclasses.replace(_search(Limits(drop=0.5), 0.4), diverged="It did.").has_failed
 
 
 def test_search_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -89,6 +136,12 @@ def test_search_is_read_as_it_was_written(tmp_path: Path) -> None:
     write_search(tmp_path, search)
     assert read_search(tmp_path) == search
     assert len((tmp_path / "frontier.csv").read_text().splitlines()) == 4
+    stored = json.loads((tmp_path / "search.json").read_text())
+    del stored["diverged"]
+    for point in stored["points"]:
+        del point["problem"]
+    (tmp_path / "search.json").write_text(json.dumps(stored))
+    assert read_search(tmp_path) == search, "as an earlier version wrote it"
     (tmp_path / "search.json").write_text("{}")
     with pytest.raises(RunError, match=r"search\.json cannot be read"):
         read_search(tmp_path)

@@ -173,7 +173,7 @@ def _notes(found: Findings) -> tuple[str, ...]:
             work.parts.tolist(),
         ),
         teachers_note(work.job.config),
-        averages_note(found.fitted.kept),
+        averages_note(found.fitted.kept) if found.fitted.kept_epoch else "",
         found.fitted.note,
         found.decided.note,
         chance_note(found.evaluation, found.tested),

@@ -58,7 +58,7 @@ class Fitted:
     Attributes:
         model: The Keras model, in float32, without augmentation.
         history: One record an epoch.
-        kept_epoch: The epoch whose weights it has.
+        kept_epoch: The epoch whose weights it has; 0 where it has those that it began with.
         note: What there is to say of its fine-tuning; may be empty.
     """
 
@@ -258,10 +258,10 @@ class Loop:
 
     def _require_finite(self, what: str, value: float) -> None:
         if not np.isfinite(value):
-            fits = self.stage == "fitting"
+            fits, rate = self.stage == "fitting", self.config.optimizer.learning_rate
             raise TrainingError(
                 f"The {what} became {value} in epoch {len(self.history) + 1}; the "
-                f"{'training' if fits else 'fine-tuning'} diverged. Try a lower "
-                f"{'--learning-rate' if fits else 'quantization.learning_rate'}, another seed, or "
-                "a larger batch."
+                f"{'training' if fits else 'fine-tuning'} diverged. Try a lower learning rate, "
+                f"such as --set {'optimizer' if fits else 'quantization'}.learning_rate="
+                f"{rate / 2:g}, or a larger batch."
             )

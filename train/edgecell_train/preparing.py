@@ -39,6 +39,8 @@ class Job:
         name: Of the run's folder; empty takes the time and the preset.
         split: Of an earlier run, which is kept, patients included; empty deals one.
         notes: Sentences on where the preset came from, for the run's record.
+        keeps_start: Whether the weights that the preset begins with are kept whatever the epochs
+            bring, which are known to bring nothing.
     """
 
     preset: Preset
@@ -49,6 +51,7 @@ class Job:
     name: str = ""
     split: tuple[SplitRow, ...] = ()
     notes: tuple[str, ...] = ()
+    keeps_start: bool = False
 
 
 class Watcher(Protocol):

@@ -52,7 +52,7 @@ class RunRecord:
         versions: Of the libraries.
         time: When training ended, ISO 8601, UTC.
         evaluation: On the test patients; where all images were trained on, of the folds' models.
-        kept_epoch: The epoch whose weights were kept.
+        kept_epoch: The epoch whose weights were kept; 0 where those were that it began with.
         temperature: Divides the logits; fitted on the validation patients, or on the folds' answers
             where all images were trained on.
         threshold: Of the decision, on the positive label's probability.

@@ -1,6 +1,7 @@
 """From labelled images to a finished run."""
 
 import contextlib
+import dataclasses
 import datetime
 import itertools
 from collections.abc import Callable, Iterator
@@ -150,9 +151,15 @@ def finished_run(unfinished: Unfinished) -> Run | None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Roomy(Subject):
-    """A subject that is built where there is room for what its training writes."""
+    """A subject that is built where there is room for what its training writes.
+
+    Attributes:
+        unfinished: Where its state is kept.
+        keeps_start: See ``Job``.
+    """
 
     unfinished: Unfinished
+    keeps_start: bool
 
     def build(self) -> KerasModel:
         model = super().build()
@@ -167,18 +174,20 @@ class _Roomy(Subject):
         return model
 
 
-def _fitted(subject: Subject, parts: Parts, watcher: Watcher, unfinished: Unfinished) -> Fitted:
+def _fitted(subject: _Roomy, parts: Parts, watcher: Watcher, unfinished: Unfinished) -> Fitted:
     """Fits, and fine-tunes where that is asked for."""
     tunes = subject.config.quantization.epochs > 0
     if tunes:
         integer_tuning.require_tunable(subject)
     fitted = fit(subject, parts.training, parts.validation, watcher.stage("Training"), unfinished)
+    if subject.keeps_start:
+        fitted = dataclasses.replace(fitted, model=subject.build(), kept_epoch=0)
     if not tunes:
         return fitted
     return integer_tuning.tune(subject, fitted, parts, watcher.stage("Fine-tuning"), unfinished)
 
 
-def _subject(work: Work, teachers: tuple[Teacher, ...], unfinished: Unfinished) -> Subject:
+def _subject(work: Work, teachers: tuple[Teacher, ...], unfinished: Unfinished) -> _Roomy:
     known = unfinished.state_bytes
     if known:  # at least half of a state are the weights, twice
         unfinished.require_room(known, known // 2)
@@ -189,6 +198,7 @@ def _subject(work: Work, teachers: tuple[Teacher, ...], unfinished: Unfinished) 
         work.labelling,
         teachers,
         unfinished=unfinished,
+        keeps_start=work.job.keeps_start,
     )
 
 

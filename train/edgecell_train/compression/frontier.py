@@ -32,6 +32,7 @@ class Point:
         drop: Points of accuracy that it loses against the source in float32.
         changed_labels: Share of validation images to which the Keras net gives another label.
         widths: Channels by layer.
+        problem: Why the file is of no use whatever it costs; empty where it is of use.
     """
 
     kind: PointKind
@@ -45,6 +46,7 @@ class Point:
     drop: float
     changed_labels: float
     widths: Mapping[str, int]
+    problem: str = ""
 
     def words(self) -> str:
         """For people."""
@@ -58,11 +60,12 @@ class Point:
 def frontier_csv(points: Sequence[Point]) -> str:
     """The points as CSV."""
     columns = tuple(field.name for field in fields(Point))
-    rows = [
-        (*astuple(point)[:-1], " ".join(f"{name}={n}" for name, n in point.widths.items()))
-        for point in points
-    ]
+    rows = [(*astuple(point)[:-2], _widths(point), point.problem) for point in points]
     return csv_text(columns, rows)
+
+
+def _widths(point: Point) -> str:
+    return " ".join(f"{name}={width}" for name, width in point.widths.items())
 
 
 def frontier_plot(points: Sequence[Point], limits: Mapping[str, float], least: float) -> bytes:

@@ -71,6 +71,10 @@ class Limits:
         """Whether a point loses no more than it may."""
         return point.drop <= self.drop + 1e-9
 
+    def keeps(self, point: Point) -> bool:
+        """Whether a point is of use and keeps all limits."""
+        return not point.problem and self.meets_costs(point) and self.keeps_accuracy(point)
+
     def binding(self, point: Point) -> tuple[CostKind, float]:
         """What to cut next, and how many times its limit it takes; a latency is cut through MACs.
 
@@ -152,9 +156,10 @@ def nearest(points: Sequence[Point], limits: Limits) -> str:
     """Says which points come nearest to limits that none meets.
 
     Args:
-        points: Narrowed ones; the last is the smallest.
+        points: Of narrowed nets; the last is the smallest.
         limits: What was asked for.
     """
+    points = [point for point in points if not point.problem] or points
     accurate = [point for point in points if limits.keeps_accuracy(point)]
     small = [point for point in points if limits.has_costs and limits.meets_costs(point)]
     found = []

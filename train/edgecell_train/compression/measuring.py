@@ -22,6 +22,8 @@ from edgecell_export.recipes import RECIPES
 from edgecell_export.source import Evidence, source_probabilities
 from edgecell_export.speed import Turns, measure_by_turns, median_ms, speed_ratio
 from edgecell_runtime.classifier import Classifier
+from edgecell_runtime.errors import ParityError
+from edgecell_runtime.manifest import Manifest
 from edgecell_train.compression.merging import widths_of
 from edgecell_train.feeding import LabelledPixels
 from edgecell_train.presets.base import KerasModel
@@ -48,6 +50,7 @@ class Measured:
         accuracy: Of the file on the validation images, by the likeliest label.
         changed_labels: Share of them to which the Keras net gives another label.
         widths: Channels by layer.
+        problem: Why a device should not get the file; empty where it may.
     """
 
     size_bytes: int
@@ -58,6 +61,7 @@ class Measured:
     accuracy: float
     changed_labels: float
     widths: Mapping[str, int]
+    problem: str = ""
 
 
 class Meter:
@@ -120,12 +124,8 @@ class Meter:
                 )
             parity = compare(expected, found, self._validation.truth, _INT8.limits)
             # An export adds these two, which take their bytes.
-            golden = golden_answers(
-                _TFLITE.kernels(bare), manifest, builder.golden_probabilities, self._pixels[:SAMPLE]
-            )
-            _TFLITE.seal(
-                bare, dataclasses.replace(manifest, parity=parity, golden=golden), artifact
-            )
+            manifest, problem = self._proven(builder, bare, manifest)
+            _TFLITE.seal(bare, dataclasses.replace(manifest, parity=parity), artifact)
             size, macs = artifact.stat().st_size, tflite_macs(bare.read_bytes())
         return Measured(
             size_bytes=size,
@@ -136,7 +136,19 @@ class Meter:
             accuracy=self._accuracy(found),
             changed_labels=parity.changed_labels,
             widths=widths_of(model),
+            problem=problem,
         )
+
+    def _proven(
+        self, builder: ArtifactBuilder, bare: Path, manifest: Manifest
+    ) -> tuple[Manifest, str]:
+        """With golden answers; without, and why, where the engine's kernels are too far apart."""
+        kernels, sample = _TFLITE.kernels(bare), self._pixels[:SAMPLE]
+        try:
+            golden = golden_answers(kernels, manifest, builder.golden_probabilities, sample)
+        except ParityError as error:
+            return manifest, str(error)
+        return dataclasses.replace(manifest, golden=golden), ""
 
     def _accuracy(self, probabilities: NDArray[np.float64]) -> float:
         return float(np.mean(probabilities.argmax(axis=1) == self._validation.truth))

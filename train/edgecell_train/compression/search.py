@@ -34,8 +34,10 @@ class Search:
         name: Of the compressed net and its files.
         limits: What was asked for.
         config: How to fine-tune, at the end for ``epochs``.
-        points: The source, the steps and, at the end, the final net.
+        points: The source, the steps and, at the end, the final net; another where the first one
+            is of no use.
         exhausted: Whether no channel can be taken any more.
+        diverged: How a fine-tuning diverged, which ends the search; empty as long as none did.
         schema_version: 1.
     """
 
@@ -46,6 +48,7 @@ class Search:
     config: TrainConfig
     points: tuple[Point, ...] = ()
     exhausted: bool = False
+    diverged: str = ""
     schema_version: Literal[1] = 1
 
     @property
@@ -54,17 +57,31 @@ class Search:
         return tuple(point for point in self.points if point.kind == "step")
 
     @property
-    def final(self) -> Point | None:
-        """The point of the final net, once it is trained."""
-        found = [point for point in self.points if point.kind == "final"]
-        return found[0] if found else None
+    def finals(self) -> tuple[Point, ...]:
+        """The points of nets that were fine-tuned to their end."""
+        return tuple(point for point in self.points if point.kind == "final")
+
+    @property
+    def result(self) -> Point | None:
+        """The net that the run gets: a final one, or its step's where that alone keeps the limits.
+
+        None until there is one.
+        """
+        for final in self.finals:
+            (step,) = (point for point in self.steps if point.step == final.step)
+            for point in (final, step):
+                if self.limits.keeps(point):
+                    return point
+        return None
 
     @property
     def has_failed(self) -> bool:
-        """Whether the final net costs or loses more than it may, or no step is worth one."""
-        if self.final is None:
-            return self.exhausted and chosen_step(self) is None
-        return not (self.limits.meets_costs(self.final) and self.limits.keeps_accuracy(self.final))
+        """Whether it has ended without a net: going on would find none."""
+        if self.diverged or self.result is not None:
+            return bool(self.diverged)
+        if self.finals and not self.finals[-1].problem:
+            return True  # a smaller one would lose more
+        return self.exhausted and chosen_step(self) is None
 
 
 def step_file(folder: Path, step: int) -> Path:
@@ -103,23 +120,22 @@ def chosen_step(search: Search) -> Point | None:
     """The step whose net is worth the final fine-tuning; None while the search goes on.
 
     With limited costs it is the first that meets them. Without, it is the smallest that keeps the
-    accuracy, once those behind it do not, or there are none.
+    accuracy, once those behind it do not, or there are none. One that is of no use, or came to a
+    final net that is of none, is never chosen.
     """
-    limits, steps = search.limits, search.steps
+    limits, tried = search.limits, {final.step for final in search.finals}
+    steps = [point for point in search.steps if not point.problem and point.step not in tried]
     if limits.has_costs:
         return next((point for point in steps if limits.meets_costs(point)), None)
-    return _smallest_accurate(search) if search.exhausted or _has_lost(search) else None
+    if not search.exhausted and not _has_lost(search):
+        return None
+    accurate = [point for point in steps if limits.keeps_accuracy(point)]
+    return accurate[-1] if accurate else None
 
 
 def _has_lost(search: Search) -> bool:
     lost = [not search.limits.keeps_accuracy(point) for point in search.steps[-_PATIENCE:]]
     return len(lost) == _PATIENCE and all(lost)
-
-
-def _smallest_accurate(search: Search) -> Point | None:
-    """The last step that keeps the accuracy; None where none does."""
-    found = [point for point in search.steps if search.limits.keeps_accuracy(point)]
-    return found[-1] if found else None
 
 
 def _plot(search: Search) -> bytes:

@@ -82,7 +82,7 @@ class Searcher:
         Raises:
             EdgecellError: Training diverged, a file could not be converted, or the disk is full.
         """
-        last = search.points[-1]
+        last = (search.points[:1] + search.steps)[-1]
         net = self._net(last)
         number = last.step + 1
         told = self.watcher.stage(f"Step {number}: pruning")
@@ -131,6 +131,10 @@ class Searcher:
         net = start_of(self.folder, search, step)
         fitted = self.tune(search, net, search.config.epochs, "Fine-tuning", unfinished)
         measured = self._measure(fitted.model, self.record_of(search))
+        most = search.limits.latency_ms
+        if most is not None and measured.latency_ms > most:
+            # The step, of the same layers, was fast enough: something else took the processor.
+            measured = self._measure(fitted.model, self.record_of(search))
         return self._with_point(search, "final", step, measured)
 
     def record_of(self, search: Search) -> RunRecord:
@@ -189,7 +193,7 @@ def _goal(limits: Limits, point: Point, chain: Chain) -> Goal:
     kind, excess = limits.binding(point)
     steps = max(1, math.ceil(math.log(excess) / math.log(1 / _MOST_CUT)))
     share = excess ** (-1 / steps)
-    if limits.binds_latency(point):
+    if limits.binds_latency(point) or excess <= 1:  # small enough, and yet of no use
         share = min(share, _FLATTER)
     elif steps == 1:
         share *= _BELOW
