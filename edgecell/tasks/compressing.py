@@ -202,8 +202,8 @@ def _searched(searcher: Searcher, search: Search) -> tuple[Search, Point | None]
     """
     if not search.points:
         search = searcher.begin(search)
-    source = search.points[0]
-    if search.limits.has_costs and search.limits.meets_costs(source):
+    source, limits = search.points[0], search.limits
+    if limits.has_costs and limits.meets_costs(source) and not source.problem:
         raise UsageError(
             f"The run meets the limits as it is: as int8 TFLite it takes {source.words()}. Export "
             "it with --quantize int8, or ask for less."
