@@ -188,6 +188,13 @@ def test_compression_never_takes_the_place_of_another(
     assert (folder.with_name(folder.name.replace("-2-", "-")) / "theirs").exists()
 
 
+def test_compression_takes_no_place_beside_a_run_of_its_name(tmp_path: Path) -> None:
+    places = compressing_request._places(tmp_path, "net")
+    first = next(places).name.removesuffix("-search")
+    (tmp_path / f"{first}-2").mkdir()
+    assert next(places).name == f"{first}-3-search"
+
+
 def test_resume_is_refused_when_nothing_was_interrupted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

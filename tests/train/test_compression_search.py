@@ -83,6 +83,7 @@ def test_search_ends_with_the_final_net_when_it_keeps_the_limits_and_else_has_fa
     search = _search(Limits(size_bytes=30_000, drop=0.1), 0.0, 3.0)
     assert not search.has_failed
     assert search.result is None
+    assert dataclasses.replace(search, points=(SOURCE,)).smallest == SOURCE
     ended = _ended(search, dataclasses.replace(FINAL, drop=0.1))
     assert ended.result == ended.points[-1]
     assert not ended.has_failed
@@ -121,6 +122,7 @@ def test_step_whose_final_net_is_of_no_use_is_not_chosen_again() -> None:
     assert ended.result is None
     assert not ended.has_failed
     assert chosen_step(ended) is None
+    assert ended.smallest == search.points[-1], "which is cut on"
     third = dataclasses.replace(SOURCE, kind="step", step=3, size_bytes=15_000, drop=2.0)
     assert chosen_step(_ended(ended, third)) == third
     second = _ended(_ended(ended, third), dataclasses.replace(FINAL, step=3, size_bytes=15_000))

@@ -57,6 +57,11 @@ class Search:
         return tuple(point for point in self.points if point.kind == "step")
 
     @property
+    def smallest(self) -> Point:
+        """The point of the net that is cut next: of the last step, or of the source."""
+        return (self.points[:1] + self.steps)[-1]
+
+    @property
     def finals(self) -> tuple[Point, ...]:
         """The points of nets that were fine-tuned to their end."""
         return tuple(point for point in self.points if point.kind == "final")

@@ -82,7 +82,7 @@ class Searcher:
         Raises:
             EdgecellError: Training diverged, a file could not be converted, or the disk is full.
         """
-        last = (search.points[:1] + search.steps)[-1]
+        last = search.smallest
         net = self._net(last)
         number = last.step + 1
         told = self.watcher.stage(f"Step {number}: pruning")
