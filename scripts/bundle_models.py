@@ -2,8 +2,8 @@
 
 Each is a run of ``edgecell train --refit``. It is exported as int8 TFLite, which has to pass parity
 on its cells, and compared with its source on cells that the program draws; the artifact and its
-card go to ``runtime/edgecell_runtime/models``, a list of the images that it was trained on, by the
-first bytes of their hashes, to ``edgecell/trained_on``.
+card go to ``runtime/edgecell_runtime/models``, a list of the images that it was trained on to
+``edgecell/trained_on``.
 """
 
 import argparse
@@ -15,8 +15,8 @@ from typing import Final
 import numpy as np
 
 from edgecell.drawn_cells import write_drawn_cells
-from edgecell.tasks.trained_on import mark, marks_file
-from edgecell_export.card import model_card
+from edgecell.tasks.trained_on import write_marks
+from edgecell_export.card import figure_text, model_card
 from edgecell_export.exporting import Exporter
 from edgecell_export.formats import CONVERTERS
 from edgecell_export.options import ExportOptions
@@ -27,8 +27,19 @@ from edgecell_runtime.bundled import MODELS, SUFFIX
 from edgecell_runtime.classifier import Classifier
 from edgecell_runtime.errors import EdgecellError, UsageError
 from edgecell_runtime.labelled import open_labelled
-from edgecell_runtime.manifest import Manifest, Parity
+from edgecell_runtime.manifest import Evaluation, Manifest, Parity
 from edgecell_train.runs import Run, find_run
+from edgecell_train.statistics import evaluate_tested
+from edgecell_train.tested_runs import tested_of
+
+TRAINED_ON: Final = (
+    "22,165 single red blood cells of 160 patients, of thin smears stained with Giemsa, "
+    "photographed in Chittagong, Bangladesh, with a phone at a microscope, and cut out on black: "
+    "a part of the National Library of Medicine's 27,558 cells of 200 patients (Rajaraman et al. "
+    "2018, PeerJ 6:e4568). The parasite is Plasmodium falciparum. Some 5 % of the labels are "
+    "disputed by a later relabelling (Fuhad et al. 2020)."
+)
+"""What the cards say of the cells."""
 
 DRAWN: Final = 1000
 """Cells on which the file and its source are compared besides."""
@@ -66,12 +77,9 @@ def bundle(run: Run) -> None:
         MODELS.mkdir(exist_ok=True)
         target = MODELS / f"{name}{SUFFIX}"
         target.write_bytes(made.path.read_bytes())
-    card = _card(target, made.manifest, drawn)
+    card = _card(target, made.manifest, drawn, evaluate_tested(tested_of(run)))
     target.with_suffix(".md").write_text(card, encoding="utf-8")
-    marks = np.array(sorted({mark(row.image.sha256) for row in run.split()}), np.uint32)
-    file = marks_file(run.record.data.sha256)
-    file.parent.mkdir(exist_ok=True)
-    np.save(file, marks)
+    write_marks(run.record.data.sha256, [row.image for row in run.split()])
     print(f"{target}: {target.stat().st_size:,} bytes, drawn cells: {_words(drawn)}")
 
 
@@ -95,13 +103,22 @@ def _require_within_limits(parity: Parity) -> None:
         raise UsageError(f"On drawn cells, {parity.changed_labels:.2%} of the labels change.")
 
 
-def _card(target: Path, manifest: Manifest, drawn: Parity) -> str:
+def _card(target: Path, manifest: Manifest, drawn: Parity, decided: Evaluation) -> str:
     operators = CONVERTERS["tflite"].operators(target)
     card = model_card(target.name, manifest, operators, target.stat().st_size)
     before, mark_of_use, after = card.partition("## Use")
-    table = f"## Same answers on {drawn.sample:,} drawn cells?\n\n{_words(drawn)}.\n\n"
+    assert decided.sensitivity is not None
+    assert decided.specificity is not None
+    sections = (
+        f"## Trained on\n\n{TRAINED_ON}\n",
+        f"## At its own threshold, {manifest.threshold:.3g}\n\nSensitivity "
+        f"{figure_text(decided.sensitivity)}, specificity {figure_text(decided.specificity)}: of "
+        "the folds' answers, in float32, on patients that each was not trained on. The threshold "
+        "was chosen on these answers, all together.\n",
+        f"## Same answers on {drawn.sample:,} drawn cells?\n\n{_words(drawn)}.\n",
+    )
     use = after.replace(f'Classifier.open("{target.name}")', f'Classifier.bundled("{target.stem}")')
-    return f"{before}{table}{mark_of_use}{use}"
+    return "\n".join([before.rstrip("\n") + "\n", *sections, f"{mark_of_use}{use}"])
 
 
 def _words(parity: Parity) -> str:

@@ -56,6 +56,9 @@ def compress(
     cannot be met together, the command fails and says how near it came.
     """
     console.check_output(output)
+    from edgecell.tasks.training_parts import require_training_parts
+
+    require_training_parts()
     from edgecell.tasks import compressing, compressing_tables
     from edgecell.tasks.compressing_request import Request
     from edgecell.tasks.training_request import options_of

@@ -27,6 +27,9 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """Draws cells, trains, exports, measures, and writes a report, in about three minutes."""
+    from edgecell.tasks.training_parts import require_training_parts
+
+    require_training_parts()
     from edgecell.report import write_report
     from edgecell.tasks import exporting, exporting_tables, training
     from edgecell.tasks.bench import running

@@ -163,6 +163,9 @@ def train(
     run keeps the result as config.toml, and `edgecell train --config RUN/config.toml` repeats it.
     """
     console.check_output(output)
+    from edgecell.tasks.training_parts import require_training_parts
+
+    require_training_parts()
     from edgecell.tasks import cross_validating, training
     from edgecell.tasks.training_request import Option, options_of
     from edgecell_train.config_files import parse_setting

@@ -1,5 +1,6 @@
 """The artifacts of a run, which of them is taken where none is named, and opening any of them."""
 
+import contextlib
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,8 @@ from edgecell_train.runs import DEFAULT_RUNS, LATEST, Run, find_run
 
 DEFAULT_MODEL: Final = "cell-small"
 """The best of the bundled models, which decides where there is no run."""
+
+_ELSE: Final = "--model ARTIFACT, or a bundled model: --model cell-small"
 
 PREFERENCE: Final = (
     ("tflite", "float32"),
@@ -43,8 +46,11 @@ def artifact_path(path: Path) -> Path:
     Raises:
         ArtifactError: It is a plain name, and neither.
     """
-    if path.exists() or path.suffix or path.name != str(path):
+    if path.suffix or path.name != str(path):
         return path
+    with contextlib.suppress(OSError):  # where the folder may not be looked into
+        if path.exists():
+            return path
     if path.name not in bundled_names():
         raise ArtifactError(
             f"There is no artifact {path}; expected a path, or a bundled model: "
@@ -66,7 +72,7 @@ def default_artifact() -> Artifact:
         return artifact
     others = ", ".join(name for name in bundled_names() if name != DEFAULT_MODEL)
     console.say(
-        f"Model: {DEFAULT_MODEL}, bundled with edgecell, as there is no run here: malaria "
+        f"Model: {DEFAULT_MODEL}, bundled with edgecell, as there is no {latest} here: malaria "
         "parasites in single red blood cells, for research only (others with --model: "
         f"{others}, or a file)"
     )
@@ -82,7 +88,7 @@ def latest_artifact() -> Artifact:
     try:
         run = find_run(None)
     except RunError as error:
-        raise RunError(f"No artifact is named (--model ARTIFACT). {error}") from error
+        raise RunError(f"No artifact is named ({_ELSE}). {error}") from error
     best: Artifact | None = None
     for path in run_artifacts(run):
         try:
@@ -95,7 +101,7 @@ def latest_artifact() -> Artifact:
     if best is None:
         raise RunError(
             f"The latest run, {run.folder}, has no usable artifact; run `edgecell export` first, "
-            "or name one with --model ARTIFACT."
+            f"or name one ({_ELSE})."
         )
     return best
 

@@ -74,7 +74,8 @@ def no_net(folder: Path, search: Search) -> TrainingError:
     return TrainingError(
         f"No net was found within {search.limits.words()}; the nearest: "
         f"{nearest(narrowed, search.limits)}. {console.shown(folder / FRONTIER_CSV)} has all "
-        "points; allow more, or fine-tune longer with --epochs."
+        "points; allow more (--max-drop says how much may be lost), or fine-tune longer with "
+        "--epochs."
     )
 
 

@@ -13,6 +13,7 @@ from edgecell.tasks.artifacts import artifact_path, open_artifact
 from edgecell.tasks.disputed import disputed_images
 from edgecell.tasks.trained_on import warn_of_training_images
 from edgecell_export.card import figure_text, figures
+from edgecell_export.source import KnownImage
 from edgecell_runtime import codec
 from edgecell_runtime.artifact import read_artifact
 from edgecell_runtime.codec import Json
@@ -101,7 +102,8 @@ def evaluate_artifact(request: Request) -> Evaluated:
     evaluation = evaluate_tested(tested)
     _say_what_to_know(known, evaluation, manifest)
     warn_of_training_images(
-        artifact, [(hashes[answer.image], answer.image) for answer in answers.answered]
+        artifact,
+        [KnownImage(one.name, hashes[one.name], one.label, one.patient) for one in known],
     )
     return Evaluated(
         artifact=printable_name(str(artifact.path)),

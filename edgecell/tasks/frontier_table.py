@@ -22,7 +22,7 @@ def frontier_table(search: Search) -> Table:
 
 
 def _row(point: Point) -> tuple[str, ...]:
-    names = {"source": "source", "step": f"step {point.step}", "final": "fine-tuned"}
+    names = {"source": "source, as int8", "step": f"step {point.step}", "final": "fine-tuned"}
     return (
         f"{names[point.kind]} (of no use)" if point.problem else names[point.kind],
         f"{point.size_bytes:,}",

@@ -96,8 +96,8 @@ def evaluation_title(manifest: Manifest) -> str:
     assert manifest.evaluation is not None
     return (
         "Right answers? (not of this model, which was trained on all images, but of "
-        f"{manifest.evaluation.folds} of the same recipe, each on patients that it was not trained "
-        "on)"
+        f"{manifest.evaluation.folds} of the same recipe in float32, each on patients that it was "
+        "not trained on)"
     )
 
 
@@ -205,12 +205,13 @@ def _origin(manifest: Manifest) -> Iterator[tuple[str, str]]:
 def _use(name: str, manifest: Manifest) -> str:
     if manifest.format == "savedmodel":
         return f"## Use\n\n    edgecell predict --model {name} cell.png"
+    decision = "" if manifest.positive_label is None else ", prediction.positive"
     return (
         "## Use\n\n"
         "    from edgecell_runtime import Classifier\n\n"
         f'    with Classifier.open("{name}") as classifier:\n'
         '        prediction = classifier.predict("cell.png")\n'
-        "        print(prediction.label, prediction.probability)"
+        f"        print(prediction.label, prediction.probability{decision})"
     )
 
 

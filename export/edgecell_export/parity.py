@@ -1,6 +1,7 @@
 """Parity: does the artifact give the source model's answers, from the image file on?"""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -85,24 +86,24 @@ def compare(
 def require_parity(parity: Parity) -> None:
     """Closes the door on an artifact that answers differently.
 
-    One image may always change: on a small sample a share below it cannot be told.
+    A share that is allowed is rounded up to whole images: of 50, one may always change.
 
     Raises:
         ParityError: A limit is exceeded; the message holds all figures.
     """
-    limits, one = parity.limits, 1.0 / parity.sample + 1e-12
+    limits = parity.limits
     broken = []
     if _above(parity.largest_difference, limits.largest_difference):
         broken.append(
             f"a probability differs by {parity.largest_difference:.2e} (at most "
             f"{limits.largest_difference:.0e})"
         )
-    if _above(parity.changed_labels, limits.changed_labels, one):
+    if _above(parity.changed_labels, _whole(limits.changed_labels, parity.sample)):
         broken.append(
             f"{parity.changed_labels:.2%} of the labels change (at most "
             f"{limits.changed_labels:.2%})"
         )
-    if _above(-parity.accuracy_change, limits.accuracy_drop, one):
+    if _above(-parity.accuracy_change, _whole(limits.accuracy_drop, parity.sample)):
         broken.append(
             f"accuracy falls by {-parity.accuracy_change * 100:.2f} points (at most "
             f"{limits.accuracy_drop:.2%})"
@@ -118,9 +119,14 @@ def require_parity(parity: Parity) -> None:
         )
 
 
-def _above(value: float, limit: float | None, at_least: float = 0.0) -> bool:
+def _whole(share: float | None, sample: int) -> float | None:
+    """The share of so many images that is not below another one, by whole images."""
+    return None if share is None else math.ceil(share * sample - 1e-9) / sample + 1e-12
+
+
+def _above(value: float, limit: float | None) -> bool:
     """Whether a limit is set and exceeded; a value that is no number exceeds every limit."""
-    return limit is not None and not value <= max(limit, at_least)
+    return limit is not None and not value <= limit
 
 
 def _probability_step(

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from edgecell_runtime.bundled import bundled_names
 from edgecell_runtime.containers import SUFFIXES, container_of, identify
 from edgecell_runtime.containers.base import DIGEST_LENGTH
 from edgecell_runtime.containers.reading import read_whole
@@ -62,8 +63,10 @@ def read_artifact(path: Path, *, copy: Path | None = None) -> Artifact:
                 "Give it the name it was exported under."
             )
     except FileNotFoundError as error:
+        named = path.name in bundled_names()
         raise ArtifactError(
-            f"There is no artifact {path}; check the path, or write one with `edgecell export`."
+            f"There is no artifact {path}; check the path, or write one with `edgecell export`"
+            + (f"; Classifier.bundled({path.name!r}) opens the bundled model." if named else ".")
         ) from error
     except (OSError, ValueError) as error:  # ValueError: names that no file can have
         raise ArtifactError(f"{path} cannot be read: {error}.") from error

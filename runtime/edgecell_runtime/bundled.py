@@ -15,7 +15,7 @@ SUFFIX: Final = ".tflite"
 
 def bundled_names() -> tuple[str, ...]:
     """The names of the bundled models, in the order of the alphabet."""
-    return tuple(sorted(path.stem for path in MODELS.glob(f"*{SUFFIX}")))
+    return tuple(sorted(path.stem for path in MODELS.glob(f"[!.]*{SUFFIX}")))
 
 
 def bundled_file(name: str) -> Path:

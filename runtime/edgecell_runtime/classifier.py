@@ -109,8 +109,8 @@ class Classifier:
     ) -> Self:
         """Opens a bundled model, such as ``cell-nano``; see ``bundled_names``.
 
-        They are TFLite files: `edgecell[tflite]` or `edgecell[openvino]` runs them. The other
-        arguments are those of ``open``.
+        They are TFLite files: `edgecell[tflite]` runs them. The other arguments are those of
+        ``open``.
 
         Raises:
             ArtifactError: There is none of that name.

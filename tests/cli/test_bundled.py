@@ -1,5 +1,7 @@
 """The bundled models on the command line: where there is no run, by name, and on known cells."""
 
+import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,8 @@ from support.command_line import invoke, latest_run, write_cell
 
 from edgecell.drawn_cells import write_drawn_cells
 from edgecell.tasks import trained_on
+from edgecell.tasks.bench.images import choose
+from edgecell_export.source import KnownImage
 from edgecell_runtime.artifact import read_artifact
 from edgecell_runtime.bundled import bundled_file, bundled_names
 from edgecell_runtime.labelled import open_labelled
@@ -31,7 +35,9 @@ def test_bundled_model_decides_where_there_is_no_run(
     outcome = invoke(capsys, "predict", cell, "--json")
     assert outcome.status == 0
     assert outcome.document["model"] == str(bundled_file("cell-small"))
-    assert "Model: cell-small, bundled with edgecell, as there is no run here" in outcome.err
+    assert (
+        "Model: cell-small, bundled with edgecell, as there is no runs/latest here" in outcome.err
+    )
 
 
 def test_latest_run_goes_before_bundled_models(
@@ -83,8 +89,7 @@ def test_list_of_what_bundled_models_were_trained_on_is_whole() -> None:
     manifests = [read_artifact(bundled_file(name)).manifest for name in bundled_names()]
     (data,) = {manifest.source.data_sha256 for manifest in manifests}
     marks = np.load(trained_on.marks_file(data), allow_pickle=False)
-    assert marks.dtype == np.uint32
-    assert len(marks) > 22_000
+    assert (marks.dtype, marks.shape) == (np.uint32, (22_165, 2))
 
 
 def test_evaluate_says_how_many_images_a_bundled_model_knows(
@@ -94,10 +99,50 @@ def test_evaluate_says_how_many_images_a_bundled_model_knows(
     assert unknown.status == 0
     assert "trained or chosen on" not in unknown.err
     with open_labelled(drawn) as images:
-        hashes = [image_sha256(images.read(image)) for image in images][:7]
+        known = [KnownImage(o.name, image_sha256(images.read(o)), o.label) for o in images]
     monkeypatch.setattr(trained_on, "KNOWN", tmp_path)
     data = read_artifact(bundled_file("cell-nano")).manifest.source.data_sha256
-    marks = np.array([trained_on.mark(sha256) for sha256 in hashes], np.uint32)
-    np.save(trained_on.marks_file(data), marks)
-    known = invoke(capsys, "evaluate", "cell-nano", "--data", drawn)
-    assert f"7 of {DRAWN} images are ones that the model was trained or chosen on" in known.err
+    renamed = [dataclasses.replace(one, name=f"other-{n}.png") for n, one in enumerate(known[:7])]
+    encoded_anew = [dataclasses.replace(one, sha256="f" * 64) for one in known[7:12]]
+    trained_on.write_marks(data, [*renamed, *encoded_anew])
+    found = invoke(capsys, "evaluate", "cell-nano", "--data", drawn)
+    assert f"12 of {DRAWN} images are ones that the model was trained or chosen on:" in found.err
+
+
+@pytest.mark.parametrize("content", [b"", b"no list at all", b"PK\x03\x04 torn"])
+def test_damaged_list_of_training_images_is_refused_in_words(
+    content: bytes,
+    drawn: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(trained_on, "KNOWN", tmp_path)
+    data = read_artifact(bundled_file("cell-nano")).manifest.source.data_sha256
+    trained_on.marks_file(data).write_bytes(content)
+    outcome = invoke(capsys, "evaluate", "cell-nano", "--data", drawn)
+    assert outcome.status == 1
+    assert "is damaged" in outcome.err
+    assert "Install edgecell again" in outcome.err
+
+
+def test_bundled_model_in_another_runs_folder_is_still_known(tmp_path: Path) -> None:
+    run = latest_run(tmp_path / "runs", ("onnx", "float32"))
+    copied = shutil.copy(bundled_file("cell-nano"), run.exports / "other.tflite")
+    known = trained_on._known(read_artifact(Path(copied)))
+    assert known is not None
+    assert len(known.images) > 22_000
+
+
+def test_benchmark_says_that_a_bundled_model_knows_the_images(
+    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = latest_run(tmp_path / "runs", ("tflite", "float32"))
+    (own,) = run.exports.glob("*.tflite")
+    monkeypatch.setattr(trained_on, "KNOWN", tmp_path)
+    data = read_artifact(bundled_file("cell-nano")).manifest.source.data_sha256
+    trained_on.write_marks(data, [answer.image for answer in run.answers()])
+    artifacts = [read_artifact(path) for path in (own, bundled_file("cell-nano"))]
+    chosen = choose(artifacts, None, 0)
+    assert chosen.kind == "known"
+    assert "cell-nano.tflite lies in no run" not in capsys.readouterr().err

@@ -44,9 +44,20 @@ def after(**changes: float) -> Parity:
         after(accuracy_change=0.5),
         after(sample=50, changed_labels=1 / 50, accuracy_change=-1 / 50),
         after(sample=7, changed_labels=1 / 7, accuracy_change=-1 / 7),
+        after(sample=299, changed_labels=6 / 299, accuracy_change=-6 / 299),
         dataclasses.replace(after(changed_labels=0.9), limits=ParityLimits()),
     ],
-    ids=["same", "difference", "labels", "accuracy", "better", "one", "one of few", "no limits"],
+    ids=[
+        "same",
+        "difference",
+        "labels",
+        "accuracy",
+        "better",
+        "one",
+        "one of few",
+        "rounded up",
+        "no limits",
+    ],
 )
 def test_parity_is_kept_up_to_its_limits(parity: Parity) -> None:
     require_parity(parity)
@@ -59,6 +70,7 @@ def test_parity_is_kept_up_to_its_limits(parity: Parity) -> None:
         (after(changed_labels=5 / 200), r"2\.50% of the labels change \(at most 2\.00%\)"),
         (after(accuracy_change=-5 / 200), r"accuracy falls by 2\.50 points \(at most 2\.00%\)"),
         (after(sample=50, changed_labels=2 / 50), r"4\.00% of the labels change"),
+        (after(sample=299, changed_labels=7 / 299), r"2\.34% of the labels change"),
         (after(largest_difference=NAN), "a probability differs by nan"),
         (after(changed_labels=NAN), "nan% of the labels change"),
         (after(accuracy_change=NAN), "accuracy falls by nan points"),

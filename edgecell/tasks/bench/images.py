@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecell import console
-from edgecell.tasks.trained_on import warn_of_training_images
-from edgecell_export.source import Answer
+from edgecell.tasks.trained_on import is_known, warn_of_training_images
+from edgecell_export.source import Answer, KnownImage
 from edgecell_runtime.artifact import Artifact
 from edgecell_runtime.bench.plan import Query, Stage
 from edgecell_runtime.errors import DataError, ImageError, UsageError
@@ -98,14 +98,9 @@ def choose(artifacts: Sequence[Artifact], data: Path | None, seed: int) -> Chose
         shared = _shared(list(answers.values()))
         location = data or first.folder / first.record.data.location
         if shared and _are_the_runs(first, data, shared):
-            strangers = [path.name for path, run in runs.items() if run is None]
-            if strangers:
-                console.warn(
-                    f"{strangers[0]} lies in no run: whether it was trained on these images is "
-                    "not known."
-                )
             chosen = _held_out(first, location, shared, answers, seed)
-            return _known(chosen, [run for run in runs.values() if run is not None])
+            knowing = _strangers([one for one in artifacts if runs[one.path] is None], shared)
+            return _known(chosen, [run for run in runs.values() if run is not None], knowing)
     if data is None:
         console.warn(
             "The artifacts lie in no run, or in runs that held out different images: times are "
@@ -222,12 +217,24 @@ def _is_there(images: LabelledImages, answer: Answer) -> bool:
 
 def _warn_of_training(images: LabelledImages, artifacts: Sequence[Artifact]) -> None:
     """Says of each artifact whether it was made with these images, undecodable ones aside."""
-    hashes = []
-    for image in images.tested_on():
+    known = []
+    for one in images.tested_on():
         with contextlib.suppress(ImageError):
-            hashes.append((image_sha256(images.read(image)), image.name))
+            sha256 = image_sha256(images.read(one))
+            known.append(KnownImage(one.name, sha256, one.label, one.patient))
     for artifact in artifacts:
-        warn_of_training_images(artifact, hashes)
+        warn_of_training_images(artifact, known)
+
+
+def _strangers(artifacts: Sequence[Artifact], shared: Sequence[Answer]) -> bool:
+    """Says what is known of artifacts without a run; whether one knows the images."""
+    unlisted = [artifact.path.name for artifact in artifacts if not is_known(artifact)]
+    if unlisted:
+        console.warn(
+            f"{unlisted[0]} lies in no run: whether it was trained on these images is not known."
+        )
+    images = [answer.image for answer in shared]
+    return sum(warn_of_training_images(one, images) for one in artifacts if is_known(one)) > 0
 
 
 def _held_out(
@@ -250,11 +257,11 @@ def _held_out(
     return Chosen("held-out", location, tuple(taken), expected)
 
 
-def _known(chosen: Chosen, runs: Sequence[Run]) -> Chosen:
-    """The same images, called what they are where a run was trained on all of its own."""
+def _known(chosen: Chosen, runs: Sequence[Run], knowing: bool) -> Chosen:
+    """The same images, called what they are where one that is measured was trained on them."""
     refits = sorted({run.folder.name for run in runs if run.is_refit})
     if not refits:
-        return chosen
+        return replace(chosen, kind="known") if knowing else chosen
     console.warn(
         f"{refits[0]} was trained on all images: right answers are of images that it knows, and "
         "too good. Its card and `edgecell inspect` show those on unseen patients."
@@ -276,9 +283,15 @@ def _specs(artifacts: Sequence[Artifact]) -> dict[str, PreprocessSpec]:
         spec = artifact.manifest.preprocessing
         known = specs.setdefault("x".join(map(str, spec.shape)), spec)
         if known != spec:
+            differing = [
+                field.name
+                for field in fields(spec)
+                if getattr(spec, field.name) != getattr(known, field.name)
+            ]
             raise UsageError(
                 f"{artifact.path} takes images of the size of another artifact and prepares them "
-                "differently; measure the two one after the other."
+                f"with another {differing[0]}; measure the two one after the other, or export both "
+                "alike."
             )
     return specs
 
