@@ -1,5 +1,6 @@
 """Whether images are among those that a model was trained on."""
 
+import io
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.lib.format import read_array
 
 from edgecell import console
 from edgecell_export.source import KnownImage
@@ -117,7 +119,8 @@ def _known(artifact: Artifact) -> _Known | None:
     if not trained_on_all or not file.is_file():
         return None
     try:
-        images, names = np.load(file, allow_pickle=False).T
+        content = io.BytesIO(file.read_bytes())
+        images, names = read_array(content, allow_pickle=False).T
     except (OSError, ValueError, EOFError) as error:
         raise StorageError(
             f"{file}, the list of the images that {artifact.path.name} was trained on, is damaged: "
