@@ -24,6 +24,7 @@ from edgecell.tasks.compressing_words import (
     no_net,
     origin,
     reached,
+    say_limits,
     say_point,
     warn_of_result,
 )
@@ -142,6 +143,7 @@ def _search_and_train(folder: Path, run: Run, search: Search, name: str) -> Sear
             split=tuple(run.split()),
         )
         work = prepare(images, job, folder, watcher)
+        say_limits(search.limits, len(work.part("validation")))
         if search.result is None:
             search = _fine_tuned(folder, run, search, work, watcher)
         if search.result is None:  # nothing is tested then

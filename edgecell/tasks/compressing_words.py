@@ -5,8 +5,9 @@ from pathlib import Path
 from edgecell import console
 from edgecell_export.recipes import RECIPES
 from edgecell_runtime.errors import TrainingError
+from edgecell_runtime.wording import counted
 from edgecell_train.compression.frontier import Point
-from edgecell_train.compression.limits import nearest
+from edgecell_train.compression.limits import Limits, nearest
 from edgecell_train.compression.merging import widths_of
 from edgecell_train.compression.search import FRONTIER_CSV, Search
 from edgecell_train.presets.base import KerasModel
@@ -16,6 +17,14 @@ from edgecell_train.runs import Run
 def reached(search: Search) -> str:
     """How far a search has come."""
     return f"step {search.points[-1].step}" if search.points else "its beginning"
+
+
+def say_limits(limits: Limits, images: int) -> None:
+    """Says what is looked for, and how finely accuracy can be told on so many images."""
+    console.say(
+        f"Within {limits.words()} (--max-drop); one of {counted(images, 'validation image')} is "
+        f"{100 / images:.2g} points."
+    )
 
 
 def say_point(point: Point) -> None:
