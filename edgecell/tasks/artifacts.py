@@ -13,7 +13,7 @@ from edgecell_runtime.containers import SUFFIXES
 from edgecell_runtime.errors import ArtifactError, RunError
 from edgecell_runtime.manifest import Manifest
 from edgecell_runtime.threads import allowed_cpus
-from edgecell_train.runs import DEFAULT_RUNS, LATEST, Run, find_run
+from edgecell_train.runs import DEFAULT_RUNS, LATEST, RECORD, Run, find_run
 
 DEFAULT_MODEL: Final = "cell-small"
 """The best of the bundled models, which decides where there is no run."""
@@ -44,19 +44,27 @@ def artifact_path(path: Path) -> Path:
     """The file of an artifact that a path names: it, or the bundled model of that name.
 
     Raises:
-        ArtifactError: It is a plain name, and neither.
+        ArtifactError: It is a run, or a plain name and neither.
     """
-    if path.suffix or path.name != str(path):
-        return path
     with contextlib.suppress(OSError):  # where the folder may not be looked into
+        if (path / RECORD).is_file():
+            raise _not_a_run(path)
         if path.exists():
             return path
+    if path.suffix or path.name != str(path):
+        return path
     if path.name not in bundled_names():
         raise ArtifactError(
             f"There is no artifact {path}; expected a path, or a bundled model: "
             f"{', '.join(bundled_names())}."
         )
     return bundled_file(path.name)
+
+
+def _not_a_run(folder: Path) -> ArtifactError:
+    names = ", ".join(one.name for one in run_artifacts(find_run(folder)))
+    expected = f" of its exports folder: {names}." if names else ": run `edgecell export` first."
+    return ArtifactError(f"{folder} is a run; expected an artifact{expected}")
 
 
 def default_artifact() -> Artifact:

@@ -186,6 +186,8 @@ def test_names_are_shortened_by_what_all_begin_with() -> None:
     assert head == "malaria-cnn-"
     assert names[NAMES[0]] == "float32.tflite"
     assert short_names([benchmarks.row(NAMES[0])]) == ("", {NAMES[0]: NAMES[0]})
+    others = [benchmarks.row("cell-nano.tflite"), benchmarks.row("cell-micro.tflite")]
+    assert short_names(others) == ("", {row.artifact: row.artifact for row in others})
     head, names = short_names([benchmarks.row("a.onnx"), benchmarks.row("b.onnx")])
     assert (head, set(names.values())) == ("", {"a.onnx", "b.onnx"})
 

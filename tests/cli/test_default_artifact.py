@@ -41,6 +41,17 @@ def test_preferred_artifact_of_the_latest_run_is_taken_and_named(
     assert f"Model: {expected}" in outcome.err
 
 
+@pytest.mark.parametrize("command", ["inspect", "evaluate"])
+def test_run_in_place_of_an_artifact_is_refused_with_its_artifacts(
+    command: str, tmp_path: Path, cells: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = latest_run(tmp_path / "runs", ("onnx", "float32"))
+    options = () if command == "inspect" else ("--data", cells)
+    outcome = invoke(capsys, command, run.folder, *options)
+    assert outcome.status == 1
+    assert "is a run; expected an artifact of its exports folder: tiny-float32.onnx." in outcome.err
+
+
 def test_damaged_artifact_of_the_latest_run_is_named_and_passed_over(
     tmp_path: Path,
     cells: Path,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from string import ascii_lowercase
 from typing import Final
 
+from edgecell_export.recipes import RECIPES
 from edgecell_runtime.bench.plan import Plan, Scenario, Stage, Target
 from edgecell_runtime.bench.results import Benchmark, Estimate, Row
 from edgecell_runtime.printable import printable_name
@@ -130,7 +131,7 @@ def _said(row: Row) -> list[tuple[str, str]]:
 
 
 def short_names(rows: Sequence[Row]) -> tuple[str, dict[str, str]]:
-    """Names of artifacts without what all begin with, such as ``malaria-cnn-``.
+    """Names of one model's artifacts without the model's, such as ``malaria-cnn-``.
 
     Returns:
         What all begin with, empty where that is nothing; and the short names by the long ones.
@@ -143,6 +144,8 @@ def short_names(rows: Sequence[Row]) -> tuple[str, dict[str, str]]:
                 break
             shared += 1
     shared = names[0].rfind("-", 0, shared) + 1 if names else 0
+    if not all(name[shared:].startswith(tuple(RECIPES)) for name in names):
+        shared = 0  # what is left would be no recipe, but a part of a model's name
     return (names[0][:shared] if names else ""), {name: name[shared:] for name in names}
 
 
