@@ -105,16 +105,32 @@ def test_parts_are_alike_on_a_realistic_layout(seed: int) -> None:
     _require_alike(split(labels, patients, seed), labels, patients)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_parts_are_alike_on_nlms_cells(seed: int) -> None:
+def _nlms_cells() -> tuple[list[str], list[str]]:
+    """Label and patient of each cell."""
     folder = Path(os.environ.get("EDGECELL_DATA") or REPOSITORY.parent / "shared" / "data")
     table = folder / "nlm-cells-patients.csv"
     if not table.is_file():
         pytest.skip(f"NLM's cells are not in {folder}; set EDGECELL_DATA to where they are")
     with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    labels, patients = [row["label"] for row in rows], [row["patient"] for row in rows]
+    return [row["label"] for row in rows], [row["patient"] for row in rows]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_parts_are_alike_on_nlms_cells(seed: int) -> None:
+    labels, patients = _nlms_cells()
     _require_alike(split(labels, patients, seed), labels, patients)
+
+
+@pytest.mark.parametrize("number", range(1, 6))
+def test_folds_of_nlms_cells_are_those_that_were_published(number: int) -> None:
+    labels, patients = _nlms_cells()
+    parts = split(labels, patients, 0, fold=Fold(number, 5))
+    tested = {patient for part, patient in zip(parts, patients, strict=True) if part == "test"}
+    with (REPOSITORY / "benchmarks" / "folds.csv").open(encoding="utf-8", newline="") as file:
+        assert tested == {
+            row["patient"] for row in csv.DictReader(file) if row["fold"] == str(number)
+        }
 
 
 def test_images_without_a_patient_are_split_one_by_one_with_even_classes() -> None:
