@@ -74,7 +74,8 @@ def test_choice_is_the_smallest_of_the_fastest_and_the_only_one_written(
     smallest = min(fastest, key=lambda name: kept[name].size_bytes or 0)
     assert [name for name, one in tried.items() if one.chosen] == [smallest]
     assert exported.manifest.recipe == smallest
-    files = {f"small-{smallest}-loosened.onnx", f"small-{smallest}-loosened.onnx.md"}
+    name = f"small-{smallest}-calibration100-loosened.onnx"
+    files = {name, f"{name}.md"}
     assert {path.name for path in tmp_path.iterdir()} == files
     assert all(one.loss is not None and one.loss.sample == 60 for one in kept.values())
 
