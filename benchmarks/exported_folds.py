@@ -24,7 +24,8 @@ from edgecell_runtime.classifier import Classifier
 from edgecell_runtime.errors import EdgecellError
 from edgecell_runtime.labelled import LabelledImages
 from edgecell_runtime.manifest import Evaluation, Figure
-from edgecell_train.cross_validation import finished_folds, pooled_evaluation, stored_config
+from edgecell_train.cross_validation import finished_folds, stored_config
+from edgecell_train.pooling import pooled_evaluation
 from edgecell_train.runs import Run
 from edgecell_train.statistics import Tested, evaluate_tested
 from edgecell_train.tested_runs import disputed_of, tested_of

@@ -10,7 +10,8 @@ from edgecell_export.card import figure_text, figures
 from edgecell_runtime import codec
 from edgecell_runtime.manifest import Evaluation, Figure
 from edgecell_runtime.wording import counted
-from edgecell_train.cross_validation import CrossValidation, Spread
+from edgecell_train.cross_validation import CrossValidation
+from edgecell_train.pooling import Spread
 
 
 def document(folder: Path, result: CrossValidation) -> codec.Json:

@@ -16,7 +16,8 @@ from edgecell_runtime.errors import DataError, RunError
 from edgecell_runtime.manifest import Evaluation, Figure
 from edgecell_train import statistics
 from edgecell_train.config import TrainConfig
-from edgecell_train.cross_validation import fold_name, pool, pooled_evaluation, spread_of
+from edgecell_train.cross_validation import fold_name, pool
+from edgecell_train.pooling import pooled_evaluation, spread_of
 from edgecell_train.runs import Run
 from edgecell_train.statistics import evaluate_tested
 from edgecell_train.tested_runs import write_disputed

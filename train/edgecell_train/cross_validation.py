@@ -8,25 +8,22 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgecell_runtime import codec
 from edgecell_runtime.errors import DataError, ManifestError, RunError, UsageError
-from edgecell_runtime.manifest import Evaluation, Figure
-from edgecell_train import figures
-from edgecell_train.bootstrap import Groups, figure, resample
+from edgecell_runtime.manifest import Evaluation
 from edgecell_train.caveats import chance_note, dealing_notes
 from edgecell_train.config import SplitRule, TrainConfig
 from edgecell_train.config_files import CONFIG, differences, merged, read_config
+from edgecell_train.pooling import Spread, pooled_evaluation, spread_of, together
 from edgecell_train.runs import Run, find_run
-from edgecell_train.statistics import Tested, statistics_of
+from edgecell_train.statistics import Tested
 from edgecell_train.tested_runs import disputed_of, tested_of
 
 RESULT: Final = "cross-validation.json"
-RESAMPLES: Final = 2000
 
 METHOD: Final = (
     "Every image is answered by the fold that tested it, with the temperature and the threshold of "
@@ -34,23 +31,6 @@ METHOD: Final = (
     "from a bootstrap over patients. Mean and standard deviation (n - 1): over the folds' own "
     "figures; the folds share training patients, so that no interval follows from the latter."
 )
-
-_BY_THRESHOLD: Final = ("sensitivity", "specificity", "precision", "f1")
-
-
-@dataclass(frozen=True)
-class Spread:
-    """A figure over the folds that have it.
-
-    Attributes:
-        mean: Of the folds' values.
-        standard_deviation: With n - 1; None of a single one.
-        folds: How many folds have it.
-    """
-
-    mean: float
-    standard_deviation: float | None
-    folds: int
 
 
 @dataclass(frozen=True)
@@ -224,7 +204,7 @@ def pool(runs: Sequence[Run], config: TrainConfig) -> CrossValidation:
     _require_whole(runs, config.split)
     tested = [tested_of(run) for run in runs]
     pooled = pooled_evaluation(tested)
-    chance = chance_note(pooled, _together(tested))
+    chance = chance_note(pooled, together(tested))
     results = tuple(
         FoldResult(
             fold=number,
@@ -253,42 +233,6 @@ def pool(runs: Sequence[Run], config: TrainConfig) -> CrossValidation:
     )
 
 
-def pooled_evaluation(folds: Sequence[Tested], seed: int = 0) -> Evaluation:
-    """The figures over the test parts of all folds, each decided at its own threshold.
-
-    Args:
-        folds: The answers of each.
-        seed: Of the bootstrap over patients.
-    """
-    pooled = _together(folds)
-    groups = Groups.of(pooled.patients)
-    found = statistics_of(pooled, groups)
-    marked, decided = pooled.is_positive, _decisions(folds)
-    if marked is not None and decided is not None:
-        by_threshold = figures.of_decisions(groups, marked, decided, 0.5)
-        found |= {name: by_threshold[name] for name in _BY_THRESHOLD}
-    resampled = resample(groups, list(found.values()), seed, RESAMPLES)
-    by_name: dict[str, Any] = {
-        name: figure(statistic, values)
-        for (name, statistic), values in zip(found.items(), resampled, strict=True)
-    }
-    accuracy = by_name.pop("accuracy")
-    assert accuracy is not None, "there is at least one image"
-    return Evaluation(len(pooled.truth), groups.patients, accuracy, **by_name, folds=len(folds))
-
-
-def _together(folds: Sequence[Tested]) -> Tested:
-    """The answers of all folds; the threshold is none of theirs."""
-    return Tested(
-        np.concatenate([fold.truth for fold in folds]),
-        np.concatenate([fold.probabilities for fold in folds]),
-        [patient for fold in folds for patient in fold.patients],
-        folds[0].labels,
-        folds[0].positive_label,
-        0.5,
-    )
-
-
 def _undisputed(runs: Sequence[Run], tested: Sequence[Tested]) -> Evaluation | None:
     """The pooled figures without the images whose label somebody disputes."""
     wanted = [
@@ -300,25 +244,6 @@ def _undisputed(runs: Sequence[Run], tested: Sequence[Tested]) -> Evaluation | N
     return pooled_evaluation(
         [fold.only(kept) for fold, kept in zip(tested, wanted, strict=True) if kept.any()]
     )
-
-
-def spread_of(evaluations: Sequence[Evaluation]) -> dict[str, Spread]:
-    """Mean and standard deviation of each figure over the folds that have it."""
-    found = {}
-    for field in dataclasses.fields(Evaluation):
-        of_folds = [getattr(evaluation, field.name) for evaluation in evaluations]
-        values = [one.value for one in of_folds if isinstance(one, Figure)]
-        if values:
-            deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
-            found[field.name] = Spread(float(np.mean(values)), deviation, len(values))
-    return found
-
-
-def _decisions(folds: Sequence[Tested]) -> NDArray[np.float64] | None:
-    """1 where an image is decided to be positive at its fold's threshold, else 0: float64 (n,)."""
-    scores = [(fold.score, fold.threshold) for fold in folds]
-    decided = [score >= threshold for score, threshold in scores if score is not None]
-    return np.concatenate(decided).astype(np.float64) if decided else None
 
 
 def _require_whole(runs: Sequence[Run], rule: SplitRule) -> None:
