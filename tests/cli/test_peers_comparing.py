@@ -223,7 +223,11 @@ def test_layers_process_that_fails_is_named(artifact: Artifact, inputs: own.Inpu
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["onnx", "tflite"])
-def test_installed_tools_time_a_tiny_artifact(form: str, tmp_path: Path) -> None:
+def test_installed_tools_time_a_tiny_artifact(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # By it pytest-benchmark, which is one of them, would take itself for a worker and not measure.
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     found = read_artifact(artifacts.write_artifact(tmp_path, form))
     inputs = own.write_inputs(found, tmp_path / "inputs")
     compared = compare(found, list(peers.TOOLS.values()), inputs, Settings(2, 0.2))
