@@ -59,7 +59,7 @@ def main() -> int:
 
 
 def bundle(run: Run) -> None:
-    """Puts one model into the box.
+    """Bundles one model.
 
     Raises:
         EdgecellError: It was not trained on all images, or its file does not pass.

@@ -16,8 +16,10 @@ from edgecell_runtime.artifact import read_artifact
 from edgecell_runtime.bundled import bundled_file, bundled_names
 from edgecell_runtime.labelled import open_labelled
 from edgecell_runtime.stored_images import image_sha256
+from edgecell_train.runs import Run, SplitRow
 
 DRAWN = 60
+PEOPLE = ("P1", "P1", "P2", None)
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +148,33 @@ def test_benchmark_says_that_a_bundled_model_knows_the_images(
     chosen = choose(artifacts, None, 0)
     assert chosen.kind == "known"
     assert "cell-nano.tflite lies in no run" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("drawn", "expected"), [(False, 2), (True, 0)])
+def test_other_images_of_a_runs_training_patients_are_said(
+    drawn: bool,
+    expected: int,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = latest_run(tmp_path / "runs", ("onnx", "float32"))
+    record = dataclasses.replace(run.record, data=dataclasses.replace(run.record.data, drawn=drawn))
+    run = dataclasses.replace(run, record=record)
+    row = SplitRow(KnownImage("a.png", "a" * 64, "Parasitized", "P1"), "training")
+    tested = SplitRow(KnownImage("b.png", "b" * 64, "Parasitized", "P2"), "test")
+    monkeypatch.setattr(Run, "split", lambda _: [row, tested])
+    monkeypatch.setattr(trained_on, "run_of_artifact", lambda _: run)
+    (path,) = run.exports.glob("*.onnx")
+    artifact = read_artifact(path)
+    manifest = dataclasses.replace(
+        artifact.manifest,
+        source=dataclasses.replace(artifact.manifest.source, weights_sha256=record.weights_sha256),
+    )
+    others = [KnownImage(f"{n}.png", f"{n}" * 64, "Parasitized", p) for n, p in enumerate(PEOPLE)]
+    found = trained_on.warn_of_training_images(
+        dataclasses.replace(artifact, manifest=manifest), others
+    )
+    assert found == expected
+    said = "2 of 4 images are ones that the model was trained or chosen on, or on others of their"
+    assert (said in " ".join(capsys.readouterr().err.split())) == bool(expected)

@@ -45,3 +45,8 @@ def test_bundled_model_says_whose_figures_it_shows(name: str) -> None:
 def test_name_that_is_not_bundled_is_refused() -> None:
     with pytest.raises(ArtifactError, match="expected one of cell-micro, cell-nano, cell-small"):
         Classifier.bundled("cell-huge")
+
+
+def test_opening_a_bundled_model_as_a_file_says_how_it_opens() -> None:
+    with pytest.raises(ArtifactError, match=r"Classifier\.bundled\('cell-nano'\) opens"):
+        Classifier.open("cell-nano")
