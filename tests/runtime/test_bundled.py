@@ -1,9 +1,11 @@
 """The bundled models: small, whole, proved, and honest about what they were trained on."""
 
+from pathlib import Path
+
 import pytest
 from support.pictures import gradient
 
-from edgecell_runtime import Classifier, bundled_names, read_artifact
+from edgecell_runtime import Classifier, bundled, bundled_names, read_artifact
 from edgecell_runtime.bundled import bundled_file
 from edgecell_runtime.errors import ArtifactError
 
@@ -50,3 +52,12 @@ def test_name_that_is_not_bundled_is_refused() -> None:
 def test_opening_a_bundled_model_as_a_file_says_how_it_opens() -> None:
     with pytest.raises(ArtifactError, match=r"Classifier\.bundled\('cell-nano'\) opens"):
         Classifier.open("cell-nano")
+
+
+def test_hidden_file_beside_the_bundled_models_is_none_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundled, "MODELS", tmp_path)
+    for name in ("cell-nano.tflite", "._cell-nano.tflite", "cell-nano.md"):
+        (tmp_path / name).touch()
+    assert bundled_names() == ("cell-nano",)
